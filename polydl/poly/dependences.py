@@ -1,0 +1,220 @@
+"""Dependences: which pairs of statement instances must keep their order.
+
+Dependences are between *storage locations* (memory-based): two instances that touch the same cell, at least one of
+them writing, keep their order. This needs no parametric integer programming (a value-based analysis costs tens of
+milliseconds on a convolution), and it admits the same schedules: a flow dependence that another write covers
+is implied by the output and flow dependences through that write. Renaming storage (privatisation, expansion) is a
+change of the accesses, not of the dependences.
+
+Updates of one reduction (same statement, same operator) relate *all* pairs that meet in a cell, not just neighbours:
+their order is free where reassociation is allowed, so nothing may rely on transitivity through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import islpy
+
+from polydl.errors import InvalidProgram
+from polydl.poly.affine import Affine
+from polydl.poly.isl import guarded, map_of, remember_map
+from polydl.poly.model import Access, AccessKind, Dependence, DependenceKind, Scop, Statement
+from polydl.poly.paths import Path, Position, common_coordinates, initial_tree, paths
+from polydl.poly.sets import access_relation, box_text, point_coordinates, primed, relation_text, restrict, set_of
+from polydl.poly.tree import Tree
+
+__all__ = ["bounds_violation", "dependences", "is_reduction_pair"]
+
+
+@guarded
+def dependences(scop: Scop, tree: Tree | None = None) -> tuple[Dependence, ...]:
+    """All dependences of the program whose original order is `tree` (default: `initial_tree`).
+
+    Preserving every returned dependence gives the same final contents of every tensor.
+    """
+    return _dependences(scop, initial_tree(scop) if tree is None else tree)
+
+
+@lru_cache(maxsize=128)
+def _dependences(scop: Scop, tree: Tree) -> tuple[Dependence, ...]:
+    by_statement: dict[str, list[Path]] = {}
+    for path in paths(scop, tree):
+        by_statement.setdefault(path.statement, []).append(path)
+    found: dict[tuple[str, str, str, bool, str], Dependence] = {}
+    for tensor, _ in scop.tensors:
+        users = [(s, a) for s in scop.statements for a in s.accesses if a.tensor == tensor]
+        if all(a.kind is AccessKind.READ for _, a in users):
+            continue
+        done: set[object] = set()
+        for source, first in users:
+            for sink, second in users:
+                kind = _kind(first.kind, second.kind)
+                if kind is None:
+                    continue
+                reduction = is_reduction_pair(source, first, sink, second)
+                # Accesses that differ in kind only meet in the same instances: one dependence says it all.
+                pair = (source.name, first.subscripts, sink.name, second.subscripts, reduction)
+                if pair in done:
+                    continue
+                done.add(pair)
+                for p in by_statement.get(source.name, ()):
+                    for q in by_statement.get(sink.name, ()):
+                        relation = _ordered_pairs(scop, source, first, p, sink, second, q)
+                        if relation is None:
+                            continue
+                        text = remember_map(relation)
+                        key = (source.name, sink.name, tensor, reduction, text)
+                        if key not in found:
+                            distance = _distance(relation) if source.name == sink.name else None
+                            found[key] = Dependence(
+                                kind, source.name, sink.name, tensor, text, reduction, distance
+                            )
+    return tuple(found.values())
+
+
+def _kind(source: AccessKind, sink: AccessKind) -> DependenceKind | None:
+    """The name of the dependence between two accesses of one cell; None between two reads."""
+    match source, sink:
+        case AccessKind.READ, AccessKind.READ:
+            return None
+        case AccessKind.READ, _:
+            return DependenceKind.ANTI
+        case _, AccessKind.WRITE:
+            return DependenceKind.OUTPUT
+        case _:
+            return DependenceKind.FLOW
+
+
+def is_reduction_pair(source: Statement, first: Access, sink: Statement, second: Access) -> bool:
+    """Whether the two accesses are updates of one reduction."""
+    return (
+        first.kind is AccessKind.UPDATE
+        and second.kind is AccessKind.UPDATE
+        and source.name == sink.name
+        and source.reduction is not None
+    )
+
+
+def _ordered_pairs(
+    scop: Scop, source: Statement, first: Access, p: Path, sink: Statement, second: Access, q: Path
+) -> islpy.Map | None:
+    """`{ source -> sink }`: same cell, source earlier on its path p than the sink on its path q; None if empty."""
+    same_cell = _equal_cells(scop, source, first, sink, second)
+    if same_cell is None:
+        return None
+    equalities, extra = same_cell
+    outputs = tuple(f"{i}'" for i in sink.iterators)
+    earlier = scop.statements.index(source) < scop.statements.index(sink)
+    cases = list(_before(p, q, sink.iterators, frozenset(equalities), earlier))
+    if not cases:
+        return None
+    condition = " and ".join([*(f"{e} = 0" for e in equalities), *extra, f"({' or '.join(cases)})"])
+    text = relation_text(scop.parameters, source.name, source.iterators, sink.name, outputs, condition)
+    relation = map_of(text).intersect_domain(restrict(scop, source, p.conditions))
+    relation = relation.intersect_range(restrict(scop, sink, q.conditions))
+    return None if relation.is_empty() else relation
+
+
+def _equal_cells(
+    scop: Scop, source: Statement, first: Access, sink: Statement, second: Access
+) -> tuple[list[Affine], list[str]] | None:
+    """Affine expressions that vanish where both touch the same cell, and constraints from data-dependent subscripts.
+
+    A data-dependent subscript may be anything in its tensor's box, so it restricts the other side to the box. None if
+    the cells never meet.
+    """
+    box = dict(scop.tensors)[first.tensor]
+    equalities: list[Affine] = []
+    extra: list[str] = []
+    for a, b, lower, upper in zip(first.subscripts, second.subscripts, box.lower, box.upper, strict=True):
+        if a is not None and b is not None:
+            difference = primed(b, sink.iterators) - a
+            if not difference.is_constant:
+                equalities.append(difference)
+            elif difference.constant:
+                return None
+        elif a is not None:
+            extra.append(f"{lower} <= {a} < {upper}")
+        elif b is not None:
+            extra.append(f"{lower} <= {primed(b, sink.iterators)} < {upper}")
+        else:
+            extra.append(f"{lower} < {upper}")
+    return equalities, extra
+
+
+def _before(
+    p: Path, q: Path, sink_iterators: tuple[str, ...], zero: frozenset[Affine], earlier: bool
+) -> Iterator[str]:
+    """The disjuncts of "time on p is before time on q", in isl syntax over iterators and primed sink iterators.
+
+    `zero` are expressions known to vanish; `earlier`: the source comes first where both reach one leaf at equal times.
+    """
+    shared = common_coordinates(p, q)
+    equal: list[str] = []
+    for d in range(shared):
+        if isinstance(p.coordinates[d], Position):
+            continue
+        difference = primed(q.exprs[d], sink_iterators) - p.exprs[d]
+        if difference in zero or -difference in zero:
+            continue
+        if difference.is_constant:
+            if difference.constant > 0:
+                yield " and ".join([*equal, "1 = 1"])
+            if difference.constant:
+                return
+            continue
+        yield " and ".join([*equal, f"{difference} > 0"])
+        equal.append(f"{difference} = 0")
+    if shared == len(p.coordinates) == len(q.coordinates):
+        if earlier:
+            yield " and ".join([*equal, "1 = 1"])
+        return
+    here, there = p.coordinates[shared], q.coordinates[shared]
+    if isinstance(here, Position) and isinstance(there, Position) and here.index < there.index:
+        yield " and ".join([*equal, "1 = 1"])
+
+
+def _distance(relation: islpy.Map) -> tuple[int, ...] | None:
+    """The constant sink - source, if it is constant."""
+    deltas = relation.deltas()
+    if relation.n_basic_map() > 4 or not deltas.is_singleton():
+        return None
+    return point_coordinates(deltas, 0)
+
+
+@guarded
+def bounds_violation(scop: Scop) -> tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """An affine access that leaves its tensor: `(statement, tensor, parameters, instance, cell)`; None if all stay inside.
+
+    Data-dependent subscripts are not looked at: they are checked at run time.
+    """
+    boxes = dict(scop.tensors)
+    for statement in scop.statements:
+        for access in statement.accesses:
+            box = boxes.get(access.tensor)
+            if box is None or len(box.lower) != len(access.subscripts):
+                raise InvalidProgram(
+                    f"statement '{statement.name}' accesses '{access.tensor}' with {len(access.subscripts)} subscripts",
+                    why="the tensor is unknown or has another rank",
+                )
+            touched = access_relation(scop, statement, access)
+            if touched.range().is_subset(set_of(box_text(scop, access.tensor, box))):
+                continue
+            outside = touched.subtract_range(set_of(box_text(scop, access.tensor, box)))
+            return _example(scop, statement, access, outside)
+    return None
+
+
+def _example(
+    scop: Scop, statement: Statement, access: Access, outside: islpy.Map
+) -> tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    pairs = outside.wrap()
+    names = [pairs.get_dim_name(islpy.dim_type.param, k) for k in range(pairs.dim(islpy.dim_type.param))]
+    numbers = point_coordinates(pairs, len(names))
+    by_name = dict(zip(names, numbers, strict=False))
+    parameters = tuple(by_name.get(p, 0) for p in scop.parameters)
+    rest = numbers[len(names) :]
+    depth = len(statement.iterators)
+    return statement.name, access.tensor, parameters, rest[:depth], rest[depth:]
