@@ -13,7 +13,20 @@ from math import gcd
 from typing import NamedTuple
 
 from polydl.dtypes import DType
-from polydl.ir.expr import Binary, Broadcast, Call, Cast, Const, Expr, Load, Ramp, ReduceLanes, Select, Unary, Var
+from polydl.ir.expr import (
+    Binary,
+    Broadcast,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Ramp,
+    ReduceLanes,
+    Select,
+    Unary,
+    Var,
+)
 from polydl.ir.semantics import limits, wrap
 
 __all__ = ["Interval", "Linear", "LinearSpace"]
@@ -28,7 +41,7 @@ class Interval(NamedTuple):
 
 
 class Linear:
-    """`const + sum terms[id(atom)] * atom` of an integer type; zero coefficients are never stored. Not to be mutated."""
+    """`const + sum terms[id(atom)] * atom` of an integer type; no coefficient is zero. Not to be mutated."""
 
     __slots__ = ("const", "dtype", "expr", "interval", "lanes", "terms")
 
@@ -183,7 +196,9 @@ class LinearSpace:
             content = -content
         if content == 1:
             return 1, a
-        return content, Linear(a.const // content, {t: c // content for t, c in a.terms.items()}, a.dtype, a.lanes)
+        return content, Linear(
+            a.const // content, {t: c // content for t, c in a.terms.items()}, a.dtype, a.lanes
+        )
 
     # ---- quotient and remainder by a positive constant
 
@@ -359,7 +374,11 @@ class LinearSpace:
         const = (n.const + half) % modulus - half
         if n.lanes > 1:
             vectors = [(t, c) for t, c in terms if self._lanes[t] > 1]
-            if len(vectors) == 1 and vectors[0][0] in self._iotas and (const or vectors != terms or vectors[0][1] != 1):
+            if (
+                len(vectors) == 1
+                and vectors[0][0] in self._iotas
+                and (const or vectors != terms or vectors[0][1] != 1)
+            ):
                 return self._ramp(n, *vectors[0])
         if len(terms) > 1:
             terms.sort(key=lambda term: (term[1] < 0, self._order(term[0])))
@@ -374,7 +393,11 @@ class LinearSpace:
             size = -c if subtract else c
             term = atom if size == 1 else self.binary("mul", atom, self.literal(wrap(size, dtype), dtype))
             if total is None:
-                total = self.intern(("neg", id(term)), Unary("neg", term), self._lanes[id(term)]) if subtract else term
+                total = (
+                    self.intern(("neg", id(term)), Unary("neg", term), self._lanes[id(term)])
+                    if subtract
+                    else term
+                )
             else:
                 total = self.binary("sub" if subtract else "add", total, term)
         if total is None:

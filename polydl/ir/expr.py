@@ -11,9 +11,11 @@ Semantic contract
   `invert` on integers.
 * `Select` evaluates only the chosen side in the reference semantics: a `Load` in the other side is not performed.
   Back ends may speculate a side only if doing so cannot fault.
-* `Cast` float → integer truncates towards zero, saturates at the type's range and maps NaN to 0; to bool it is `x != 0`.
+* `Cast` float → integer truncates towards zero, saturates at the type's range and maps NaN to 0; to bool it is
+  `x != 0`.
 * A scalar operand of an operation with a vector operand is broadcast.
-* `Load(buffer, index)` names a tensor (in a Function, logical subscripts) or a buffer (in a Kernel, storage subscripts).
+* `Load(buffer, index)` names a tensor (in a Function, logical subscripts) or a buffer (in a Kernel, storage
+  subscripts).
   A vector subscript loads element-wise (a gather); `Ramp(base, 1, lanes)` in the last subscript is a contiguous load.
   Lanes whose `mask` is false are not accessed and have the value 0.
 """
@@ -23,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import copysign
-from typing import Final, Union, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from polydl.dtypes import BOOL, F32, INDEX, DType
 from polydl.errors import InvalidProgram
@@ -142,7 +144,7 @@ class _Operators:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Const(_Operators):
-    """A literal. Floats include nan and infinities. Equal constants denote the same value: nan is nan, -0.0 is not 0.0."""
+    """A literal, nan and infinities included. Equal constants denote one value: nan is nan, -0.0 is not 0.0."""
 
     value: int | float | bool
     dtype: DType
@@ -301,8 +303,8 @@ class ReduceLanes(_Operators):
         return 1
 
 
-Expr = Union[Const, Var, Load, Unary, Binary, Call, Select, Cast, Ramp, Broadcast, ReduceLanes]
-ExprLike = Union[Expr, int, float, bool, "_Operators"]
+Expr: TypeAlias = Const | Var | Load | Unary | Binary | Call | Select | Cast | Ramp | Broadcast | ReduceLanes
+ExprLike: TypeAlias = Expr | int | float | bool | _Operators
 
 
 def as_expr(value: ExprLike, dtype: DType | None = None) -> Expr:
@@ -316,7 +318,9 @@ def as_expr(value: ExprLike, dtype: DType | None = None) -> Expr:
     if dtype == BOOL:
         return Const(bool(value), dtype)
     if isinstance(value, float) and value != int(value):
-        raise InvalidProgram(f"the constant {value} is not an integer", why=f"it meets an operand of type {dtype}")
+        raise InvalidProgram(
+            f"the constant {value} is not an integer", why=f"it meets an operand of type {dtype}"
+        )
     return Const(int(value), dtype)
 
 
@@ -380,7 +384,9 @@ def cast(dtype: DType, a: ExprLike) -> Expr:
 def call(function: str, *operands: ExprLike) -> Expr:
     """A function of FUNCTIONS; numbers take the type of the first expression among the operands."""
     if FUNCTIONS.get(function) != len(operands):
-        raise InvalidProgram(f"no function {function} of {len(operands)} operands", next=f"one of {sorted(FUNCTIONS)}")
+        raise InvalidProgram(
+            f"no function {function} of {len(operands)} operands", next=f"one of {sorted(FUNCTIONS)}"
+        )
     dtype = next((o.dtype for o in operands if isinstance(o, _Operators)), None)  # type: ignore[attr-defined]
     return Call(function, tuple(as_expr(o, dtype) for o in operands))
 
@@ -392,7 +398,9 @@ def children(e: Expr) -> tuple[Expr, ...]:
             return ()
         case Load(index=index, mask=mask):
             return index if mask is None else (*index, mask)
-        case Unary(operand=x) | Cast(operand=x) | Broadcast(operand=x) | ReduceLanes(operand=x) | Ramp(base=x):
+        case (
+            Unary(operand=x) | Cast(operand=x) | Broadcast(operand=x) | ReduceLanes(operand=x) | Ramp(base=x)
+        ):
             return (x,)
         case Binary(a=a, b=b):
             return (a, b)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Union
+from typing import TypeAlias
 
 from polydl.dtypes import DType
 from polydl.ir.expr import Expr
@@ -142,7 +142,7 @@ class Prefetch:
     write: bool = False
 
 
-Stmt = Union[Block, For, If, Let, Store, Alloc, Barrier, Check, Prefetch]
+Stmt: TypeAlias = Block | For | If | Let | Store | Alloc | Barrier | Check | Prefetch
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,16 @@ from polydl.dtypes import BOOL, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const
 
-__all__ = ["apply_binary", "apply_call", "apply_cast", "apply_unary", "constant", "limits", "to_const", "wrap"]
+__all__ = [
+    "apply_binary",
+    "apply_call",
+    "apply_cast",
+    "apply_unary",
+    "constant",
+    "limits",
+    "to_const",
+    "wrap",
+]
 
 Value = Any  # a numpy array or scalar
 

@@ -10,16 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from math import gcd
+from math import copysign, gcd
 from typing import Final, NamedTuple, assert_never
 
 from polydl.dtypes import BOOL, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.affine import Linear, LinearSpace
 from polydl.ir.expr import (
-    COMPARISONS, Binary, Broadcast, Call, Cast, Const, Expr, Load, Ramp, ReduceLanes, Select, Unary, Var, walk,
+    COMPARISONS,
+    Binary,
+    Broadcast,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Ramp,
+    ReduceLanes,
+    Select,
+    Unary,
+    Var,
+    walk,
 )  # fmt: skip
-from polydl.ir.semantics import apply_binary, apply_call, apply_cast, apply_unary, constant, limits, to_const, wrap
+from polydl.ir.semantics import (
+    apply_binary,
+    apply_call,
+    apply_cast,
+    apply_unary,
+    constant,
+    limits,
+    to_const,
+    wrap,
+)
 
 __all__ = ["INDEX_LIMIT", "Affine", "Range", "Simplifier"]
 
@@ -51,8 +73,8 @@ class Affine:
 class Simplifier:
     """Simplifies many expressions over the same variables, sharing what it finds out.
 
-    `ranges` bound variables; `substitution` replaces them by expressions free of replaced variables. Expressions are remembered by identity; a name may be
-    bound anew with `bind` when its scope has ended.
+    `ranges` bound variables; `substitution` replaces them by expressions free of replaced variables. Expressions are
+    remembered by identity; a name may be bound anew with `bind` when its scope has ended.
     """
 
     def __init__(
@@ -121,9 +143,11 @@ class Simplifier:
             return
         d = self._space.add(a, b, -1)
         terms = self._space.atoms(d)
-        if len(terms) != 1 or not isinstance(terms[0][0], Var) or terms[0][0].lanes > 1:
+        if len(terms) != 1:
             return
         ((atom, c),) = terms
+        if not isinstance(atom, Var) or atom.lanes > 1:
+            return
         low, high, _ = self._space.interval(Linear(0, {id(atom): 1}, d.dtype))
         top = -d.const - (op == "lt")  # c * atom <= top
         if c > 0:
@@ -234,7 +258,9 @@ class Simplifier:
                 return space.add(start, space.iota(lanes, start.dtype), stride)
             case Broadcast(operand, lanes):
                 x = self._visit(operand)
-                return Linear(x.const, x.terms, x.dtype, lanes) if isinstance(x, Linear) else space.fit(x, lanes)
+                return (
+                    Linear(x.const, x.terms, x.dtype, lanes) if isinstance(x, Linear) else space.fit(x, lanes)
+                )
             case ReduceLanes(op, operand):
                 x = self._expr(self._visit(operand))
                 return self._opaque(space.intern(("reduce", op, id(x)), ReduceLanes(op, x), 1), x.dtype)
@@ -246,7 +272,9 @@ class Simplifier:
         low, high = self.ranges.get(name, (None, None))
         return least if low is None else low, greatest if high is None else high
 
-    def _opaque(self, node: Expr, dtype: DType, low: int | None = None, high: int | None = None) -> Linear | Expr:
+    def _opaque(
+        self, node: Expr, dtype: DType, low: int | None = None, high: int | None = None
+    ) -> Linear | Expr:
         return self._space.atom(node, dtype, low, high) if dtype.is_integer else node
 
     def _bool(self, value: bool) -> Expr:
@@ -353,14 +381,16 @@ class Simplifier:
             return self._expr(folded)
         kept: Expr | None = None
         match op, x, y:
-            case ("and", Const(False), _) | ("or", Const(True), _) | ("mul" | "div", _, Const(1)) | ("sub", _, Const(0)):
-                kept = b if op in ("and", "or") else a if op != "sub" or str(y.value)[0] != "-" else None  # type: ignore[union-attr]
-            case ("and", _, Const(False)) | ("or", _, Const(True)) | ("and", Const(True), _) | ("or", Const(False), _):
+            case ("and", Const(True), _) | ("or", Const(False), _) | ("mul", Const(1), _):
                 kept = b
-            case ("and", _, Const(True)) | ("or", _, Const(False)):
+            case ("and", _, Const(True)) | ("or", _, Const(False)) | ("mul" | "div", _, Const(1)):
                 kept = a
-            case ("mul", Const(1), _):
+            case ("and", Const(False), _) | ("or", Const(True), _):
+                kept = a
+            case ("and", _, Const(False)) | ("or", _, Const(True)):
                 kept = b
+            case ("sub", _, Const(0) as zero) if copysign(1, zero.value) > 0:
+                kept = a  # and x + 0.0 stays: it is not x for x = -0.0
         return space.binary(op, a, b) if kept is None else space.fit(kept, lanes)
 
     def _unary(self, op: str, x: Linear | Expr) -> Linear | Expr:

@@ -1,24 +1,34 @@
 """Simplification of expressions and of loop nests; see `simplifier` for what it assumes and preserves.
 
-    before:  for i in 0..1: for j in 0..16: if i*16 + j < 16: A[(i*16 + j)//4, (i*16 + j) % 4] = …
-    after:   for j in 0..16: A[j//4, j % 4] = …
+before:  for i in 0..1: for j in 0..16: if i*16 + j < 16: A[(i*16 + j)//4, (i*16 + j) % 4] = …
+after:   for j in 0..16: A[j//4, j % 4] = …
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import assert_never
 
 from polydl.ir.expr import Broadcast, Const, Expr, Load, Unary, Var, walk
 from polydl.ir.kernel import (
-    Alloc, Barrier, Block, Buffer, Check, For, If, Kernel, Let, Prefetch, Stmt, Store,
+    Alloc,
+    Barrier,
+    Block,
+    Buffer,
+    Check,
+    For,
+    If,
+    Kernel,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
 )  # fmt: skip
+from polydl.ir.rewrite import EMPTY, block
 from polydl.ir.simplifier import Affine, Range, Simplifier
 
 __all__ = ["Affine", "Range", "bounds", "linear", "simplify", "simplify_kernel", "simplify_stmt"]
-
-_EMPTY: Final = Block(())
 
 
 def simplify(e: Expr, ranges: Mapping[str, Range] | None = None) -> Expr:
@@ -59,10 +69,10 @@ def _stmt(s: Stmt, using: Simplifier) -> Stmt:
         case Store(buffer, index, value, mask):
             mask = _mask(mask, using)
             if mask is not None and _is(mask, False):
-                return _EMPTY
+                return EMPTY
             return Store(buffer, _each(index, using), using.simplify(value), mask)
         case Block(stmts):
-            return _block([_stmt(x, using) for x in stmts])
+            return block([_stmt(x, using) for x in stmts])
         case For():
             return _for(s, using)
         case If(cond, then, otherwise):
@@ -74,15 +84,15 @@ def _stmt(s: Stmt, using: Simplifier) -> Stmt:
                 return _stmt(body, using)
             using.bind(var, Range(*using.interval(value)) if value.dtype.is_integer else Range(None, None))
             body = _stmt(body, using)
-            return _EMPTY if body == _EMPTY else Let(var, value, body)
+            return EMPTY if body == EMPTY else Let(var, value, body)
         case Alloc(buffer, body):
             body = _stmt(body, using)
-            return _EMPTY if body == _EMPTY else Alloc(_buffer(buffer, using), body)
+            return EMPTY if body == EMPTY else Alloc(_buffer(buffer, using), body)
         case Barrier():
             return s
         case Check(cond, code, message):
             cond = using.simplify(cond)
-            return _EMPTY if _is(cond, True) else Check(cond, code, message)
+            return EMPTY if _is(cond, True) else Check(cond, code, message)
         case Prefetch(buffer, index, write):
             return Prefetch(buffer, _each(index, using), write)
         case _:
@@ -93,8 +103,8 @@ def _for(s: For, using: Simplifier) -> Stmt:
     lower, upper = using.simplify(s.lower), using.simplify(s.upper)
     least, greatest = using.interval(upper - lower)
     if greatest <= 0:
-        return _EMPTY
-    if 0 < least and greatest <= s.step:
+        return EMPTY
+    if least > 0 and greatest <= s.step:
         if not any(isinstance(x, Load) for x in walk(lower)):
             using.bind(s.var, lower)
             return _stmt(s.body, using)
@@ -104,7 +114,7 @@ def _for(s: For, using: Simplifier) -> Stmt:
         last -= (last - int(lower.value)) % s.step
     using.bind(s.var, Range(using.interval(lower)[0], last))
     body = _stmt(s.body, using)
-    return _EMPTY if body == _EMPTY else replace(s, lower=lower, upper=upper, body=body)
+    return EMPTY if body == EMPTY else replace(s, lower=lower, upper=upper, body=body)
 
 
 def _if(cond: Expr, then: Stmt, otherwise: Stmt | None, using: Simplifier) -> Stmt:
@@ -112,19 +122,12 @@ def _if(cond: Expr, then: Stmt, otherwise: Stmt | None, using: Simplifier) -> St
     if _is(simple, True):
         return _stmt(then, using)
     if _is(simple, False):
-        return _EMPTY if otherwise is None else _stmt(otherwise, using)
+        return EMPTY if otherwise is None else _stmt(otherwise, using)
     yes = _stmt(then, using.assuming(simple, True))
-    no = _EMPTY if otherwise is None else _stmt(otherwise, using.assuming(simple, False))
-    if yes == _EMPTY:
-        return _EMPTY if no == _EMPTY else If(using.simplify(Unary("not", simple)), no)
-    return If(simple, yes, None if no == _EMPTY else no)
-
-
-def _block(stmts: list[Stmt]) -> Stmt:
-    flat: list[Stmt] = []
-    for x in stmts:
-        flat += x.stmts if isinstance(x, Block) else (x,)
-    return flat[0] if len(flat) == 1 else Block(tuple(flat))
+    no = EMPTY if otherwise is None else _stmt(otherwise, using.assuming(simple, False))
+    if yes == EMPTY:
+        return EMPTY if no == EMPTY else If(using.simplify(Unary("not", simple)), no)
+    return If(simple, yes, None if no == EMPTY else no)
 
 
 def _each(index: tuple[Expr, ...], using: Simplifier) -> tuple[Expr, ...]:

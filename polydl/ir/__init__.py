@@ -1,0 +1,3 @@
+"""Scalar expressions and the typed loop IR: build, print, parse, verify, rewrite, simplify, interpret."""
+
+from __future__ import annotations
