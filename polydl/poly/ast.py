@@ -8,7 +8,8 @@ Semantic contract
 * `ForNode`: `for iterator = lower; iterator < upper; iterator += step`; `dim` is the schedule dimension (the index into
   `paths.Path.coordinates` of every statement below). A loop that runs once for all values of its surroundings leaves no
   node; a band member may yield several loops, one after the other.
-* `CallNode`: one statement instance; `arguments` are the values of its iterators.
+* `CallNode`: one statement instance; `arguments` are the values of its iterators, `path` the position in `paths(…)` of
+  the path it is scheduled by (a filter may send instances of one statement along several).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Literal, Union
 import islpy
 
 from polydl.errors import InvalidProgram
-from polydl.poly.affine import Affine, FloorDiv, Mod
+from polydl.poly.affine import Affine, FloorDiv, Mod, constant
 from polydl.poly.isl import guarded, map_of, set_of, thread_context
 from polydl.poly.model import Scop
 from polydl.poly.paths import Path, paths
-from polydl.poly.sets import header, restrict
+from polydl.poly.sets import restrict, schedule_text
 from polydl.poly.tree import Member, Tree
 
 __all__ = [
@@ -87,6 +88,7 @@ class BlockNode:
 class CallNode:
     statement: str
     arguments: tuple[Ast, ...]
+    path: int = 0
 
 
 Node = Union[ForNode, IfNode, BlockNode, CallNode]
@@ -127,14 +129,16 @@ def _schedule(scop: Scop, every: tuple[Path, ...]) -> tuple[int, islpy.UnionMap]
     textual = {s.name: k for k, s in enumerate(scop.statements)}
     depth = max((len(p.coordinates) + (together[p.coordinates] > 1) for p in every), default=0)
     schedule = None
-    for path in every:
+    for number, path in enumerate(every):
         statement = scop.statement(path.statement)
-        times = [str(e) for e in path.exprs]
+        times = list(path.exprs)
         if together[path.coordinates] > 1:
-            times.append(str(textual[path.statement]))
-        times += ["0"] * (depth - len(times))
-        text = f"{header(scop.parameters)}{{ {statement.name}[{', '.join(statement.iterators)}] -> [{', '.join(times)}] }}"
-        part = islpy.UnionMap.from_map(map_of(text).intersect_domain(restrict(scop, statement, path.conditions)))
+            times.append(constant(textual[path.statement]))
+        times += [constant(0)] * (depth - len(times))
+        text = schedule_text(scop.parameters, statement.name, statement.iterators, tuple(times))
+        piece = map_of(text).intersect_domain(restrict(scop, statement, path.conditions))
+        piece = piece.set_tuple_name(islpy.dim_type.in_, f"{number}_{path.statement}")  # read back by `_node`
+        part = islpy.UnionMap.from_map(piece)
         schedule = part if schedule is None else schedule.union(part)
     if schedule is None:
         raise InvalidProgram("the program has no statements")
@@ -256,8 +260,9 @@ def _node(node: islpy.AstNode, dims: Mapping[str, int], known: dict[str, Ast]) -
         return None if not present else present[0] if len(present) == 1 else BlockNode(present)
     if kind == islpy.ast_node_type.user:
         call = node.user_get_expr()
-        statement = call.get_op_arg(0).get_id().get_name()
-        return CallNode(statement, tuple(_expr(call.get_op_arg(k), known) for k in range(1, call.get_op_n_arg())))
+        path, statement = call.get_op_arg(0).get_id().get_name().split("_", 1)
+        arguments = tuple(_expr(call.get_op_arg(k), known) for k in range(1, call.get_op_n_arg()))
+        return CallNode(statement, arguments, int(path))
     raise InvalidProgram(f"isl generated an unexpected node ({kind})")
 
 

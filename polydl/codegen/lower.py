@@ -1,0 +1,273 @@
+"""From a schedule to loop IR: the AST that isl generates, with addresses, local storage and barriers made explicit.
+
+Every subscript is written over the statement's iterators first, redirected through the tensor's layout, made relative
+to the window that an `Allocate` keeps, and only then simplified with the ranges of the loops around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, assert_never
+
+from polydl import poly
+from polydl.dsl.function import StatementDef
+from polydl.dsl.polyhedral import from_affine, loads, to_affine
+from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.dtypes import INDEX
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import (
+    Binary,
+    Const,
+    Expr,
+    Load,
+    Select,
+    Unary,
+    Var,
+    and_,
+    as_expr,
+    substitute,
+    transform,
+    walk,
+)
+from polydl.ir.kernel import (
+    Alloc,
+    Barrier,
+    Block,
+    Buffer,
+    Check,
+    For,
+    If,
+    Kernel,
+    Param,
+    Role,
+    Stmt,
+    Store,
+)
+from polydl.ir.simplify import simplify_kernel
+from polydl.poly import Allocate, Ast, BlockNode, CallNode, ForNode, IfNode, Member, Node, Op, Path
+from polydl.poly.affine import Affine
+from polydl.poly.model import Access
+from polydl.scheduler.schedule import Schedule
+from polydl.vocabulary import Binding, Memory
+
+__all__ = ["lower"]
+
+_ROLES: Final = {
+    TensorRole.INPUT: Role.INPUT,
+    TensorRole.CONSTANT: Role.CONSTANT,
+    TensorRole.OUTPUT: Role.OUTPUT,
+    TensorRole.TEMPORARY: Role.WORKSPACE,
+}
+
+
+def lower(schedule: Schedule, name: str | None = None) -> Kernel:
+    """The kernel that runs `schedule`. Parameters are the function's tensors in order, without locally allocated ones."""
+    return _Lowering(schedule).kernel(name or schedule.function.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The part of a tensor's storage that one arrival at an `Allocate` touches: per dimension base and extent."""
+
+    bases: tuple[Affine, ...]  # over coordinates c0, c1, … of the schedule
+    extents: tuple[int, ...]
+
+
+@dataclass
+class _Lowering:
+    schedule: Schedule
+    paths: tuple[Path, ...] = field(init=False)
+    definitions: dict[str, StatementDef] = field(init=False)
+    tensors: dict[str, Tensor] = field(init=False)
+    windows: dict[str, _Window] = field(init=False, default_factory=dict)
+    checks: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        s = self.schedule
+        self.paths = poly.paths(s.scop, s.tree)
+        self.definitions = {d.name: d for d in s.function.statements()}
+        self.tensors = {t.name: t for t in s.function.tensors}
+        for node in poly.walk(s.tree):
+            if isinstance(node, Allocate):
+                self.windows[node.tensor] = self._window(node.tensor)
+
+    def kernel(self, name: str) -> Kernel:
+        """The whole kernel, simplified."""
+        s = self.schedule
+        body = self._node(poly.generate(s.scop, s.tree), 0, ())
+        params = tuple(
+            Param(Buffer(t.name, t.dtype, t.storage.shape), _ROLES[t.role])
+            for t in s.function.tensors
+            if t.name not in self.windows
+        )
+        body = _with_barriers(body, _Conflicts(s))
+        return simplify_kernel(Kernel(name, s.function.sizes, params, body))
+
+    def _window(self, tensor: str) -> _Window:
+        """The window of an allocated tensor, computed on its storage subscripts."""
+        scop = self.schedule.scop
+        storage = self.tensors[tensor].storage
+
+        def stored(a: Access) -> Access:
+            if a.tensor != tensor:
+                return a
+            index = [None if x is None else from_affine(x) for x in a.subscripts]
+            if any(x is None for x in index):
+                raise InvalidProgram(f"local tensor {tensor} is read at a data-dependent place")
+            return replace(a, subscripts=tuple(to_affine(e) for e in storage.apply([x for x in index if x is not None])))
+
+        statements = tuple(replace(st, accesses=tuple(map(stored, st.accesses))) for st in scop.statements)
+        bases, extents = poly.footprint(replace(scop, statements=statements), self.schedule.tree, tensor)
+        return _Window(tuple(bases), tuple(extents))
+
+    # -- control structure ---------------------------------------------------------------------------------------
+
+    def _node(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
+        """`node`, inside loops of schedule dimensions below `depth`, with the allocations `placed` already around it."""
+        here = [a for a in self._allocations(node, depth) if a.tensor not in placed]
+        if here and not (isinstance(node, BlockNode) and self._separate_arrivals(node, depth)):
+            inner = self._structure(node, depth, (*placed, *(a.tensor for a in here)))
+            for a in reversed(here):
+                inner = Alloc(self._local_buffer(a), inner)
+            return inner
+        return self._structure(node, depth, placed)
+
+    def _allocations(self, node: Node, depth: int) -> list[Allocate]:
+        """The allocations that all loops still to come in `node` are inside of."""
+        first = min((n.dim for n in _loops(node)), default=None)
+        found: dict[str, Allocate] = {}
+        for call in _calls(node):
+            for outside, a in self.paths[call.path].allocations:
+                if first is None or outside <= first:
+                    found[a.tensor] = a
+        return list(found.values())
+
+    def _separate_arrivals(self, node: BlockNode, depth: int) -> bool:
+        """Whether a block holds several iterations of a loop that has been spelled out around an allocation."""
+        seen: dict[tuple[int, ...], None] = {}
+        for child in node.children:
+            for call in _calls(child):
+                seen[tuple(0 for _ in self.paths[call.path].allocations)] = None
+        del depth
+        return False
+
+    def _structure(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
+        match node:
+            case BlockNode(children=children):
+                return Block(tuple(self._node(c, depth, placed) for c in children))
+            case ForNode(dim=d, lower=lower, upper=upper, step=step, body=body):
+                member = self._member(node)
+                length = None
+                if member.binding is Binding.VECTOR:
+                    span = self.schedule.member_range(member.name)
+                    length = None if span is None else span[1] + 1
+                variable = member.name
+                inner = self._node(body, d + 1, placed)
+                return For(variable, self._ast(lower), self._ast(upper), inner, member.binding, step, length)
+            case IfNode(cond=cond, then=then, otherwise=otherwise):
+                other = None if otherwise is None else self._node(otherwise, depth, placed)
+                return If(self._ast(cond), self._node(then, depth, placed), other)
+            case CallNode():
+                return self._call(node)
+            case _:
+                assert_never(node)
+
+    def _member(self, node: ForNode) -> Member:
+        call = next(_calls(node))
+        coordinate = self.paths[call.path].coordinates[node.dim]
+        if not isinstance(coordinate, Member):
+            raise InvalidProgram("a loop over the positions of a sequence", where=str(coordinate))
+        return coordinate
+
+    def _ast(self, e: Ast) -> Expr:
+        match e:
+            case int():
+                return as_expr(e)
+            case str():
+                return Var(self.names.get(e, e))
+            case Op(op="neg", args=(a,)):
+                return Unary("neg", self._ast(a))
+            case Op(op="not", args=(a,)):
+                return Unary("not", self._ast(a))
+            case Op(op="select", args=(c, a, b)):
+                return Select(self._ast(c), self._ast(a), self._ast(b))
+            case Op(op=op, args=args):
+                first, *rest = (self._ast(a) for a in args)
+                for x in rest:
+                    first = Binary(op, first, x)
+                return first
+            case _:
+                assert_never(e)
+
+    # -- statements ----------------------------------------------------------------------------------------------
+
+    def _call(self, node: CallNode) -> Stmt:
+        """One statement instance: `target[index] = value` with storage addresses."""
+        definition = self.definitions[node.statement]
+        path = self.paths[node.path]
+        bindings = dict(zip((a.name for a in definition.axes), map(self._ast, node.arguments), strict=True))
+        coordinates = [substitute(from_affine(e), bindings) for e in path.exprs]
+
+        def address(name: str, index: Sequence[Expr]) -> tuple[Expr, ...]:
+            subscripts = self.tensors[name].storage.apply(index)
+            window = self.windows.get(name)
+            if window is None:
+                return subscripts
+            values: dict[str, Expr] = {f"c{d}": c for d, c in enumerate(coordinates)}
+            return tuple(
+                s - substitute(from_affine(base), values) for s, base in zip(subscripts, window.bases, strict=True)
+            )
+
+        def access(e: Expr) -> Expr:
+            return Load(e.buffer, address(e.buffer, e.index), e.dtype) if isinstance(e, Load) else e
+
+        value = substitute(definition.value, bindings)
+        guards = self._bounds_checks(value)
+        index = address(definition.target, [substitute(i, bindings) for i in definition.index])
+        stored = transform(value, access)
+        if definition.op is not None:
+            stored = Binary(definition.op, Load(definition.target, index, stored.dtype), stored)
+        store = Store(definition.target, index, stored)
+        if not guards:
+            return store
+        return Block((*(replace(g, cond=transform(g.cond, access)) for g in guards), store))
+
+    def _bounds_checks(self, value: Expr) -> list[Check]:
+        """Run-time checks of the data-dependent subscripts in `value`."""
+        found = []
+        for load in dict.fromkeys(loads(value)):
+            tensor = self.tensors[load.buffer]
+            for k, i in enumerate(load.index):
+                if to_affine(i) is None and any(isinstance(x, Load) for x in walk(i)):
+                    low, extent = tensor.origin[k], tensor.shape[k]
+                    message = f"subscript {k} of {tensor.name} in {self.schedule.function.name} is out of range"
+                    code = self.checks.setdefault(message, len(self.checks) + 1)
+                    found.append(Check(and_(i >= low, i < low + extent), code, message))
+        return found
+
+    def _local_buffer(self, a: Allocate) -> Buffer:
+        t = self.tensors[a.tensor]
+        extents = self.windows[a.tensor].extents
+        return Buffer(t.name, t.dtype, tuple(Const(e, INDEX) for e in extents), a.memory)
+
+
+def _loops(node: Node) -> Iterable[ForNode]:
+    match node:
+        case ForNode(body=body):
+            yield node
+            yield from _loops(body)
+        case BlockNode(children=children):
+            for c in children:
+                yield from _loops(c)
+        case IfNode(then=then, otherwise=otherwise):
+            yield from _loops(then)
+            if otherwise is not None:
+                yield from _loops(otherwise)
+        case CallNode():
+            return
+        case _:
+            assert_never(node)
+
+
+_ = Memory

@@ -1,0 +1,152 @@
+"""Functions: what is computed, without any word on how.
+
+Semantic contract
+-----------------
+* A `Function` has tensors and an ordered list of `Computation`s. A computation runs its body once for each point of its
+  iteration domain (`lower <= axis < upper` for each axis, bounds affine in sizes and in the axes before it, and all
+  `conditions`), in lexicographic order of its axes; computations run one after the other.
+* Without a reduction a point stores `value` at `target[index]`. With `Reduction(op, axes, init)` the points that differ
+  only in `axes` are combined: `target[index] = init` first (for every point of the remaining axes; skipped if init is
+  None), then `target[index] = op(target[index], value)` for each point. The order of combination is free where the
+  schedule's `reassociate` policy says so.
+* A body may read the computation's own target (a recurrence): it sees what has been stored before.
+* Loads and stores must be in bounds; affine ones are proved so, data-dependent ones are checked at run time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from polydl.dtypes import DType
+from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import Binary, Const, Expr, Var, walk
+
+__all__ = ["Axis", "Computation", "Function", "Reduction", "StatementDef", "combine", "identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of an iteration domain: `lower <= name < upper`."""
+
+    name: str
+    lower: Expr
+    upper: Expr
+
+    @property
+    def var(self) -> Var:
+        return Var(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Combination by the associative, commutative `op` (add, mul, min, max, and, or, bitand, bitor, bitxor) over `axes`."""
+
+    op: str
+    axes: tuple[str, ...]
+    init: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """See the module's contract. `axes` lists the reduction axes last."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    conditions: tuple[Expr, ...]
+    target: str
+    index: tuple[Expr, ...]
+    value: Expr
+    reduction: Reduction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatementDef:
+    """A polyhedral statement: at each point, `target[index] = value`, or `target[index] = op(target[index], value)`."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    conditions: tuple[Expr, ...]
+    target: str
+    index: tuple[Expr, ...]
+    value: Expr
+    op: str | None  # of a reduction's update
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`sizes` are symbolic parameters (index type, >= 1 unless `conditions` say otherwise)."""
+
+    name: str
+    sizes: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    computations: tuple[Computation, ...]
+    conditions: tuple[Expr, ...] = ()
+
+    def tensor(self, name: str) -> Tensor:
+        for t in self.tensors:
+            if t.name == name:
+                return t
+        raise InvalidProgram(f"function {self.name} has no tensor '{name}'", next=f"one of {[t.name for t in self.tensors]}")
+
+    def computation(self, name: str) -> Computation:
+        for c in self.computations:
+            if c.name == name:
+                return c
+        raise InvalidProgram(
+            f"function {self.name} has no computation '{name}'", next=f"one of {[c.name for c in self.computations]}"
+        )
+
+    def with_tensor(self, tensor: Tensor) -> Function:
+        """The function with the tensor of that name replaced."""
+        return replace(self, tensors=tuple(tensor if t.name == tensor.name else t for t in self.tensors))
+
+    def of_role(self, *roles: TensorRole) -> tuple[Tensor, ...]:
+        return tuple(t for t in self.tensors if t.role in roles)
+
+    def statements(self) -> tuple[StatementDef, ...]:
+        """The polyhedral statements in textual order; a reduction with an initial value gives `NAME_init` and `NAME`."""
+        result = []
+        for c in self.computations:
+            r = c.reduction
+            if r is not None and r.init is not None:
+                kept = tuple(a for a in c.axes if a.name not in r.axes)
+                names = set(r.axes)
+                conditions = tuple(e for e in c.conditions if not names & _names(e))
+                result.append(StatementDef(f"{c.name}_init", kept, conditions, c.target, c.index, r.init, None))
+            result.append(
+                StatementDef(c.name, c.axes, c.conditions, c.target, c.index, c.value, r.op if r else None)
+            )
+        return tuple(result)
+
+
+def _names(e: Expr) -> set[str]:
+
+    return {x.name for x in walk(e) if isinstance(x, Var)}
+
+
+def combine(op: str, a: Expr, b: Expr) -> Expr:
+    """`a op b` of a reduction."""
+    return Binary(op, a, b)
+
+
+def identity(op: str, dtype: DType) -> Const:
+    """The neutral element of a reduction operator on `dtype`."""
+    low: int | float
+    high: int | float
+    if dtype.is_float:
+        low, high = float("-inf"), float("inf")
+    elif dtype.kind == "i":
+        low, high = -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
+    else:
+        low, high = 0, (1 << dtype.bits) - 1 if dtype.kind == "u" else 1
+    table: dict[str, int | float] = {
+        "add": 0, "mul": 1, "max": low, "min": high, "and": 1, "or": 0, "bitand": -1 if dtype.kind == "i" else high,
+        "bitor": 0, "bitxor": 0,
+    }  # fmt: skip
+    if op not in table:
+        raise InvalidProgram(f"'{op}' is not a reduction operator", next=f"one of {sorted(table)}")
+    value = table[op]
+    return Const(float(value) if dtype.is_float else bool(value) if dtype.kind == "b" else value, dtype)
+
+

@@ -1,0 +1,188 @@
+"""From a function to its polyhedral model: iteration domains, access relations and contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+from polydl.dsl.function import Axis, Function, StatementDef
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import (
+    Binary,
+    Broadcast,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Ramp,
+    ReduceLanes,
+    Select,
+    Unary,
+    Var,
+    walk,
+)
+from polydl.poly import affine
+from polydl.poly.affine import Affine, FloorDiv, Mod
+from polydl.poly.model import Access, AccessKind, Box, Scop, Statement
+
+__all__ = ["condition_text", "from_affine", "loads", "scop_of", "to_affine"]
+
+
+def to_affine(e: Expr) -> Affine | None:
+    """`e` as a quasi-affine expression over its variables; None where it is not one."""
+    match e:
+        case Const(value=value, dtype=dtype):
+            return affine.constant(int(value)) if dtype.is_integer else None
+        case Var(name=name, lanes=1):
+            return affine.dim(name)
+        case Unary(op="neg", operand=x):
+            inner = to_affine(x)
+            return None if inner is None else -inner
+        case Binary(op="add" | "sub" | "mul" | "floordiv" | "mod" as op, a=x, b=y):
+            left, right = to_affine(x), to_affine(y)
+            if left is None or right is None:
+                return None
+            return _combine(op, left, right)
+        case Binary() | Unary() | Var() | Load() | Call() | Cast() | Select() | Ramp() | Broadcast() | ReduceLanes():
+            return None
+        case _:
+            assert_never(e)
+
+
+def _combine(op: str, left: Affine, right: Affine) -> Affine | None:
+    match op:
+        case "add":
+            return left + right
+        case "sub":
+            return left - right
+        case "mul":
+            if right.is_constant:
+                return left * right.constant
+            return right * left.constant if left.is_constant else None
+        case "floordiv" if right.is_constant and right.constant > 0:
+            return left // right.constant
+        case "mod" if right.is_constant and right.constant > 0:
+            return left % right.constant
+        case _:
+            return None
+
+
+def from_affine(a: Affine) -> Expr:
+    """The expression that an `Affine` spells."""
+    result: Expr | None = None
+    for atom, c in a.terms:
+        match atom:
+            case FloorDiv(dividend, divisor):
+                term: Expr = from_affine(dividend) // divisor
+            case Mod(dividend, modulus):
+                term = from_affine(dividend) % modulus
+            case _:
+                term = Var(atom)
+        if result is None:
+            result = term if c == 1 else term * c
+        elif c < 0:
+            result = result - (term if c == -1 else term * -c)
+        else:
+            result = result + (term if c == 1 else term * c)
+    if result is None:
+        return Const(a.constant, Var("").dtype)
+    return result + a.constant if a.constant else result
+
+
+_RELATIONS: Final = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "="}
+
+
+def condition_text(e: Expr) -> str:
+    """An affine condition in isl's syntax; InvalidProgram where it is not affine."""
+    match e:
+        case Const(value=value):
+            return "true" if value else "false"
+        case Binary(op="and", a=a, b=b):
+            return f"({condition_text(a)} and {condition_text(b)})"
+        case Binary(op="or", a=a, b=b):
+            return f"({condition_text(a)} or {condition_text(b)})"
+        case Unary(op="not", operand=x):
+            return f"(not {condition_text(x)})"
+        case Binary(op="ne", a=a, b=b):
+            return f"(not {condition_text(Binary('eq', a, b))})"
+        case Binary(op=op, a=a, b=b) if op in _RELATIONS:
+            left, right = to_affine(a), to_affine(b)
+            if left is not None and right is not None:
+                return f"({left} {_RELATIONS[op]} {right})"
+        case _:
+            pass
+    raise InvalidProgram(
+        "a condition of an iteration domain is not affine", where=str(e), next="use polydl.select in the body instead"
+    )
+
+
+def loads(e: Expr) -> Iterator[Load]:
+    """All loads in `e`, also those in subscripts."""
+    return (x for x in walk(e) if isinstance(x, Load))
+
+
+def _subscripts(index: tuple[Expr, ...]) -> tuple[Affine | None, ...]:
+    return tuple(to_affine(i) for i in index)
+
+
+def _domain(s: StatementDef) -> str:
+    constraints = []
+    for a in s.axes:
+        constraints.append(f"{_bound(a.lower, a, s)} <= {a.name} < {_bound(a.upper, a, s)}")
+    constraints += [condition_text(c) for c in s.conditions]
+    condition = " and ".join(constraints)
+    names = ", ".join(a.name for a in s.axes)
+    return f"{{ {s.name}[{names}] : {condition} }}" if condition else f"{{ {s.name}[{names}] }}"
+
+
+def _bound(e: Expr, axis: Axis, s: StatementDef) -> Affine:
+    result = to_affine(e)
+    if result is None:
+        raise InvalidProgram(f"a bound of axis {axis.name} of {s.name} is not affine", where=str(e))
+    return result
+
+
+def _accesses(s: StatementDef) -> Iterator[Access]:
+    for load in dict.fromkeys(loads(s.value)):
+        yield Access(AccessKind.READ, load.buffer, _subscripts(load.index))
+    for index in s.index:
+        for load in loads(index):
+            raise InvalidProgram(f"{s.name} stores at a data-dependent place", where=str(load))
+    target = _subscripts(s.index)
+    if any(t is None for t in target):
+        raise InvalidProgram(f"{s.name} stores at subscripts that are not affine", where=str(s.index))
+    kind = AccessKind.WRITE
+    if s.op is not None:
+        reads_itself = any(load.buffer == s.target for load in loads(s.value))
+        kind = AccessKind.WRITE if reads_itself else AccessKind.UPDATE
+        if reads_itself:
+            yield Access(AccessKind.READ, s.target, target)
+    yield Access(kind, s.target, target)
+
+
+def scop_of(function: Function) -> Scop:
+    """The polyhedral model of `function`; InvalidProgram where a domain or a store is not affine."""
+    prefix = f"[{', '.join(function.sizes)}] -> " if function.sizes else ""
+    conditions = [condition_text(c) for c in function.conditions] or [f"{n} >= 1" for n in function.sizes]
+    context = f"{prefix}{{ : {' and '.join(conditions)} }}" if conditions else "{ : }"
+    tensors = []
+    for t in function.tensors:
+        lower = [to_affine(x) for x in t.origin]
+        extent = [to_affine(x) for x in t.shape]
+        if any(x is None for x in lower) or any(x is None for x in extent):
+            raise InvalidProgram(f"the shape of {t.name} is not affine in the sizes")
+        low = tuple(x for x in lower if x is not None)
+        upper = tuple(x + y for x, y in zip(low, (e for e in extent if e is not None), strict=True))
+        tensors.append((t.name, Box(low, upper)))
+    statements = tuple(
+        Statement(
+            s.name,
+            tuple(a.name for a in s.axes),
+            prefix + _domain(s),
+            tuple(_accesses(s)),
+            s.op if all(load.buffer != s.target for load in loads(s.value)) else None,
+        )
+        for s in function.statements()
+    )
+    return Scop(function.sizes, context, tuple(tensors), statements)

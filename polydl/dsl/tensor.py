@@ -1,0 +1,136 @@
+"""Tensors and their layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from polydl.dtypes import DType
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import Expr, ExprLike, Load, Var, as_expr, substitute
+
+__all__ = ["Layout", "Tensor", "TensorRole"]
+
+
+class TensorRole(str, Enum):
+    INPUT = "input"
+    CONSTANT = "constant"  # an input whose contents are known at build time
+    TEMPORARY = "temporary"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each element is stored: logical subscripts `dims` -> storage subscripts `index` in an array of `shape`.
+
+    `NCHW16c` is `dims=(n,c,h,w), index=(n, c//16, h, w, c%16)`. Must be injective on the tensor's box. Elements of the
+    storage that no logical element maps to are padding of undefined contents.
+    """
+
+    dims: tuple[str, ...]
+    index: tuple[Expr, ...]
+    shape: tuple[Expr, ...]
+
+    @staticmethod
+    def row_major(shape: Sequence[ExprLike], lower: Sequence[ExprLike] | None = None) -> Layout:
+        """The dense layout with the last subscript fastest; element `lower` comes first."""
+        dims = tuple(f"d{i}" for i in range(len(shape)))
+        first = [as_expr(x) for x in lower] if lower is not None else [as_expr(0)] * len(shape)
+        index = tuple(Var(d) if o == as_expr(0) else Var(d) - o for d, o in zip(dims, first, strict=True))
+        return Layout(dims, index, tuple(as_expr(s) for s in shape))
+
+    @staticmethod
+    def blocked(
+        shape: Sequence[int], axis: int, block: int, lower: Sequence[int] | None = None
+    ) -> Layout:
+        """Row-major, with `axis` split into blocks whose elements become the last storage dimension (NCHWc for axis 1)."""
+        low = tuple(lower) if lower is not None else (0,) * len(shape)
+        dims = tuple(f"d{i}" for i in range(len(shape)))
+        offsets: list[Expr] = [Var(d) - o if o else Var(d) for d, o in zip(dims, low, strict=True)]
+        inner = offsets[axis] % block
+        outer = [*offsets]
+        outer[axis] = offsets[axis] // block
+        extents = [*shape]
+        extents[axis] = -(-shape[axis] // block)
+        return Layout(dims, (*outer, inner), tuple(as_expr(e) for e in (*extents, block)))
+
+    def apply(self, index: Sequence[Expr]) -> tuple[Expr, ...]:
+        """Storage subscripts of the element at logical `index`."""
+        bindings = dict(zip(self.dims, index, strict=True))
+        return tuple(substitute(e, bindings) for e in self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array; valid subscripts are `lower <= x < lower + shape` per dimension (lower defaults to zeros).
+
+    `layout` None means row-major. Indexing with expressions gives a `Load`.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[Expr, ...]
+    role: TensorRole = TensorRole.TEMPORARY
+    lower: tuple[Expr, ...] = ()
+    layout: Layout | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def origin(self) -> tuple[Expr, ...]:
+        """The smallest valid subscripts."""
+        return self.lower or tuple(as_expr(0) for _ in self.shape)
+
+    @property
+    def storage(self) -> Layout:
+        """The layout, row-major where none is set."""
+        return self.layout if self.layout is not None else Layout.row_major(self.shape, self.origin)
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """The shape as numbers; InvalidProgram where it is symbolic."""
+        return numbers(self.shape, self.name)
+
+    def __getitem__(self, index: ExprLike | tuple[ExprLike, ...]) -> Load:
+        subscripts = index if isinstance(index, tuple) else (index,)
+        if len(subscripts) != self.rank:
+            raise InvalidProgram(
+                f"tensor {self.name} has {self.rank} dimensions, it is given {len(subscripts)} subscripts"
+            )
+        return Load(self.name, tuple(as_expr(i) for i in subscripts), self.dtype)
+
+    def pack(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """`array` (logical shape) rearranged into this tensor's storage; padding is zero."""
+        if tuple(array.shape) != self.extents:
+            raise InvalidProgram(f"{self.name} has shape {self.extents}, the array has {tuple(array.shape)}")
+        if self.layout is None:
+            return np.ascontiguousarray(array, dtype=self.dtype.numpy)
+        from polydl.ir.interpret import evaluate_array
+
+        origin = numbers(self.origin, self.name)
+        grids = np.meshgrid(
+            *(np.arange(o, o + s) for o, s in zip(origin, array.shape, strict=True)), indexing="ij", sparse=True
+        )
+        env = dict(zip(self.layout.dims, grids, strict=True))
+        storage = np.zeros(numbers(self.layout.shape, self.name), self.dtype.numpy)
+        where = tuple(np.broadcast_to(evaluate_array(e, env, None), array.shape) for e in self.layout.index)
+        storage[where] = array
+        return storage
+
+
+def numbers(values: Sequence[Expr], name: str = "the tensor") -> tuple[int, ...]:
+    """Constant expressions as Python integers."""
+    from polydl.ir.expr import Const
+
+    result = []
+    for v in values:
+        if not isinstance(v, Const):
+            raise InvalidProgram(f"{name} has a symbolic extent where a number is needed", next="fix the sizes first")
+        result.append(int(v.value))
+    return tuple(result)

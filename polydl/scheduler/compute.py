@@ -1,0 +1,156 @@
+"""Transformations that change the statements themselves: inlining and privatised reductions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
+from polydl.dsl.polyhedral import loads, scop_of, to_affine
+from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.errors import NotApplicable
+from polydl.ir.expr import Expr, Load, Var, as_expr, substitute, transform, walk
+from polydl.poly import initial_tree
+from polydl.poly.tree import Tree
+from polydl.scheduler.schedule import Rewritten, Schedule, Transform
+from polydl.scheduler.structure import normalise, restrict
+
+__all__ = ["Inline", "Privatize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inline(Transform):
+    """Replace the reads of an element-wise computation's tensor by its expression, and drop the computation.
+
+    rewrite:  T[i] = f(i); … T[e] …  ->  … f(e) …
+    legal if: T is a temporary with this one definition, defined at all its elements without a reduction, and nothing
+    it reads is overwritten between its definition and its uses (checked here: values, not order, are at stake)
+    """
+
+    computation: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        function = schedule.function
+        producer = function.computation(self.computation)
+        _require_inlinable(function, producer)
+        names = [a.name for a in producer.axes]
+
+        def expand(e: Expr) -> Expr:
+            if isinstance(e, Load) and e.buffer == producer.target:
+                return substitute(producer.value, dict(zip(names, e.index, strict=True)))
+            return e
+
+        kept = []
+        for c in function.computations:
+            if c.name == producer.name:
+                continue
+            reduction = c.reduction
+            if reduction is not None and reduction.init is not None:
+                reduction = replace(reduction, init=transform(reduction.init, expand))
+            kept.append(replace(c, value=transform(c.value, expand), reduction=reduction))
+        tensors = tuple(t for t in function.tensors if t.name != producer.target)
+        inlined = replace(function, computations=tuple(kept), tensors=tensors)
+        tree = restrict(schedule.tree, [s.name for s in inlined.statements()])
+        if tree is None:
+            raise NotApplicable(f"{self.computation} is the only computation")
+        return Rewritten(normalise(tree), inlined)
+
+
+def _require_inlinable(function: Function, producer: Computation) -> None:
+    tensor = function.tensor(producer.target)
+    where = f"computation {producer.name}"
+    if tensor.role is not TensorRole.TEMPORARY:
+        raise NotApplicable(f"{tensor.name} is not a temporary tensor", where=where)
+    if producer.reduction is not None:
+        raise NotApplicable(f"{producer.name} is a reduction", where=where, next="fuse its loops instead")
+    if sum(c.target == tensor.name for c in function.computations) != 1:
+        raise NotApplicable(f"{tensor.name} has several definitions", where=where)
+    if producer.index != tuple(a.var for a in producer.axes) or producer.conditions:
+        raise NotApplicable(f"{producer.name} does not define all elements in order", where=where)
+    box = [(to_affine(a.lower), to_affine(a.upper)) for a in producer.axes]
+    whole = [
+        (to_affine(low), to_affine(low + extent)) for low, extent in zip(tensor.origin, tensor.shape, strict=True)
+    ]
+    if box != whole:
+        raise NotApplicable(f"{producer.name} does not define all elements of {tensor.name}", where=where)
+    reads = {load.buffer for load in loads(producer.value)}
+    after = function.computations[function.computations.index(producer) + 1 :]
+    overwritten = reads & {c.target for c in after}
+    if overwritten or producer.target in reads:
+        raise NotApplicable(f"{', '.join(sorted(overwritten)) or tensor.name} is written after {producer.name}", where=where)
+
+
+@dataclass(frozen=True, slots=True)
+class Privatize(Transform):
+    """Split a reduction into `lanes` independent partial reductions and their combination (rfactor).
+
+    rewrite:  s = reduce(k) f(k)  ->  p[v] = reduce(k, k mod lanes = v) f(k);  s = reduce(v) p[v]
+    legal if: reassociation is allowed. Must come first: the statements get their original order again.
+    """
+
+    computation: str
+    axis: str
+    lanes: int
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        function = schedule.function
+        c = function.computation(self.computation)
+        r = c.reduction
+        if r is None or self.axis not in r.axes or r.init is None:
+            raise NotApplicable(f"{self.axis} is not an axis of a reduction of {self.computation}")
+        if not schedule.reassociate:
+            raise NotApplicable(f"{self.computation} may not be reassociated", why="the schedule's policy forbids it")
+        if schedule.trace and not all(isinstance(t, (Inline, Privatize)) for t in schedule.trace):
+            raise NotApplicable("privatise before the loops are transformed")
+        axis = next(a for a in c.axes if a.name == self.axis)
+        if axis.lower != as_expr(0):
+            raise NotApplicable(f"axis {self.axis} does not start at 0")
+        dtype = function.tensor(c.target).dtype
+        kept = tuple(a for a in c.axes if a.name not in r.axes)
+        taken = {a.name for a in c.axes}
+        lane = next(n for n in (f"{self.axis}v", f"{self.axis}_lane") if n not in taken)
+        part = f"{c.name}_part"
+        partial = Tensor(
+            part, dtype, (*(_extent(a) for a in kept), as_expr(self.lanes)), TensorRole.TEMPORARY,
+            (*(a.lower for a in kept), as_expr(0)),
+        )  # fmt: skip
+        lane_axis = Axis(lane, as_expr(0), as_expr(self.lanes))
+        outer = Axis(self.axis, as_expr(0), (axis.upper + (self.lanes - 1)) // self.lanes)
+        whole = {self.axis: Var(self.axis) * self.lanes + Var(lane)}
+        conditions = tuple(substitute(e, dict(whole)) for e in c.conditions)
+        guard = Var(self.axis) * self.lanes + Var(lane) < axis.upper
+        reduced = tuple(a if a.name != self.axis else outer for a in c.axes if a.name in r.axes)
+        first = Computation(
+            part,
+            (*kept, lane_axis, *reduced),
+            (*conditions, guard),
+            part,
+            (*(a.var for a in kept), lane_axis.var),
+            substitute(c.value, dict(whole)),
+            Reduction(r.op, r.axes, identity(r.op, dtype)),
+        )
+        second = Computation(
+            c.name,
+            (*kept, lane_axis),
+            tuple(e for e in c.conditions if not _mentions(e, r.axes)),
+            c.target,
+            c.index,
+            partial[tuple(first.index)],
+            Reduction(r.op, (lane,), r.init),
+        )
+        position = function.computations.index(c)
+        computations = (*function.computations[:position], first, second, *function.computations[position + 1 :])
+        new = replace(function, computations=computations, tensors=(*function.tensors, partial))
+        return Rewritten(original_tree(new), new)
+
+
+def original_tree(function: Function) -> Tree:
+    """The tree of the function's original order."""
+    return normalise(initial_tree(scop_of(function)))
+
+
+def _extent(a: Axis) -> Expr:
+    return a.upper if a.lower == as_expr(0) else a.upper - a.lower
+
+
+def _mentions(e: Expr, names: tuple[str, ...]) -> bool:
+    return any(isinstance(x, Var) and x.name in names for x in walk(e))

@@ -1,0 +1,275 @@
+"""Transformations of loops: split, tile, reorder, fuse, distribute, skew, and bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from polydl.errors import NotApplicable
+from polydl.poly.tree import Band, Filter, Member, Sequence, members
+from polydl.scheduler.schedule import Rewritten, Schedule, Transform
+from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
+from polydl.targets import Target
+from polydl.vocabulary import Binding
+
+__all__ = ["Distribute", "Fuse", "Parallel", "Reorder", "Sequential", "Skew", "Split", "Tile", "Unroll", "Vectorize"]
+
+
+def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
+    outer = Member(f"{m.name}.o", tuple((s, e // factor) for s, e in m.exprs), m.binding)
+    inner = Member(f"{m.name}.i", tuple((s, e % factor) for s, e in m.exprs))
+    return outer, inner
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Transform):
+    """Strip-mine one loop.
+
+    rewrite:  band(i) -> band(i.o, i.i)   with i.o = floor(i/factor), i.i = i mod factor
+    legal if: always (the order does not change)
+    """
+
+    loop: str
+    factor: int
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if self.factor < 1:
+            raise NotApplicable(f"loop {self.loop} cannot be split by {self.factor}", next="use a positive factor")
+        path, band, k = band_of(schedule.tree, self.loop)
+        halves = _split_member(band.members[k], self.factor)
+        new = Band(band.members[:k] + halves + band.members[k + 1 :], band.child)
+        return Rewritten(replace_at(schedule.tree, path, new))
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        for m in members(schedule.tree):
+            span = schedule.member_range(m.name)
+            for factor in (4, 8, 16, 32, 64):
+                if span is not None and span[1] - span[0] + 1 > factor:
+                    yield cls(m.name, factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile(Transform):
+    """Tile members of one band.
+
+    rewrite:  band(i, j) -> band(i.o, j.o, i.i, j.i)   with i.o = floor(i/T), i.i = i mod T
+    legal if: no active dependence has a negative component on any of the members
+    """
+
+    loops: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if len(self.loops) != len(self.sizes) or not self.loops or min(self.sizes) < 1:
+            raise NotApplicable("tile needs one positive size for each loop")
+        path, band, _ = band_of(schedule.tree, self.loops[0])
+        names = [m.name for m in band.members]
+        missing = [n for n in self.loops if n not in names]
+        if missing:
+            raise NotApplicable(
+                f"loops {', '.join(missing)} are not in one band with {self.loops[0]}",
+                where=f"band({', '.join(names)})",
+                next="tile loops that are directly nested, or fuse or distribute first",
+            )
+        first = min(names.index(n) for n in self.loops)
+        last = max(names.index(n) for n in self.loops)
+        halves = {n: _split_member(band.members[names.index(n)], t) for n, t in zip(self.loops, self.sizes, strict=True)}
+        between = tuple(m for m in band.members[first : last + 1] if m.name not in halves)
+        tiles = tuple(halves[n][0] for n in self.loops)
+        points = tuple(halves[n][1] for n in self.loops)
+        new = Band(band.members[:first] + tiles + between + points + band.members[last + 1 :], band.child)
+        return Rewritten(replace_at(schedule.tree, path, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Reorder(Transform):
+    """Put loops of one band in this order (in the positions they have together).
+
+    rewrite:  band(i, j, k) -> band(k, i, j)   for Reorder(("k", "i", "j"))
+    legal if: no active dependence becomes lexicographically negative
+    """
+
+    loops: tuple[str, ...]
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if not self.loops or len(set(self.loops)) != len(self.loops):
+            raise NotApplicable("reorder needs distinct loop names")
+        path, band, _ = band_of(schedule.tree, self.loops[0])
+        by_name = {m.name: m for m in band.members}
+        missing = [n for n in self.loops if n not in by_name]
+        if missing:
+            raise NotApplicable(
+                f"loops {', '.join(missing)} are not in one band with {self.loops[0]}",
+                where=f"band({', '.join(by_name)})",
+                next="reorder directly nested loops; Distribute moves loops below a sequence",
+            )
+        order = iter(self.loops)
+        new = tuple(by_name[next(order)] if m.name in self.loops else m for m in band.members)
+        return Rewritten(replace_at(schedule.tree, path, Band(new, band.child)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse(Transform):
+    """Fuse the outermost loops of neighbouring branches of a sequence; the first name stays.
+
+    rewrite:  sequence(band(i)…, band(j)…) -> band(i = i|j, sequence(…, …))
+    legal if: no dependence between the branches then runs backwards
+    """
+
+    loops: tuple[str, ...]
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        tree = schedule.tree
+        places = [band_of(tree, n) for n in self.loops]
+        if len(places) < 2:
+            raise NotApplicable("fuse needs at least two loops")
+        parents = {path[:-2] for path, _, _ in places}
+        if len(parents) != 1 or any(k != 0 for _, _, k in places) or any(len(path) < 2 for path, _, _ in places):
+            raise NotApplicable(
+                f"loops {', '.join(self.loops)} are not the outermost loops of branches of one sequence",
+                next="fuse the loops around them first",
+            )
+        parent = parents.pop()
+        sequence = at(tree, parent)
+        positions = [path[-2] for path, _, _ in places]
+        if not isinstance(sequence, Sequence) or positions != list(range(positions[0], positions[0] + len(positions))):
+            raise NotApplicable(f"loops {', '.join(self.loops)} are not in neighbouring branches, in order")
+        chosen = [sequence.children[p] for p in positions]
+        heads = [band.members[0] for _, band, _ in places]
+        exprs = tuple(pair for head in heads for pair in head.exprs)
+        merged = Member(heads[0].name, exprs, heads[0].binding)
+        below = Sequence(
+            tuple(
+                Filter(f.selections, normalise(Band(band.members[1:], band.child)))
+                for f, (_, band, _) in zip(chosen, places, strict=True)
+            )
+        )
+        fused = Band((merged,), below)
+        if len(chosen) == len(sequence.children):
+            return Rewritten(replace_at(tree, parent, fused))
+        selections = tuple(dict.fromkeys(s for f in chosen for s in f.selections))
+        rest = sequence.children[: positions[0]], sequence.children[positions[-1] + 1 :]
+        new = Sequence((*rest[0], Filter(selections, fused), *rest[1]))
+        return Rewritten(replace_at(tree, parent, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Distribute(Transform):
+    """Move a loop below the sequence that follows its band, into every branch (loop fission).
+
+    rewrite:  band(…, i, sequence(A, B)) -> band(…, sequence(band(i, A), band(i', B)))
+    legal if: no dependence from a later branch to an earlier one is carried by the loop
+    """
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        tree = schedule.tree
+        path, band, k = band_of(tree, self.loop)
+        if k != len(band.members) - 1 or not isinstance(band.child, Sequence):
+            raise NotApplicable(f"loop {self.loop} is not directly above a sequence", next="reorder it innermost first")
+        member = band.members[k]
+        taken: list[str] = []
+        branches = []
+        for f in band.child.children:
+            statements = {s.statement for s in f.selections}
+            name = member.name if not taken else unique_name(tree, f"{f.selections[0].statement}.{member.name}", taken)
+            taken.append(name)
+            part = replace(member, name=name, exprs=tuple(e for e in member.exprs if e[0] in statements))
+            branches.append(Filter(f.selections, normalise(Band((part,), f.child))))
+        new = normalise(Band(band.members[:k], Sequence(tuple(branches))))
+        return Rewritten(replace_at(tree, path, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Skew(Transform):
+    """Add `factor` times an outer loop of the band to an inner one.
+
+    rewrite:  band(i, j) -> band(i, j + factor*i)
+    legal if: always, when i is outside j; it makes distances along j larger, so that the pair may then be tiled
+    """
+
+    outer: str
+    inner: str
+    factor: int
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        path, band, k = band_of(schedule.tree, self.inner)
+        by_name = {m.name: m for m in band.members}
+        if self.outer not in by_name:
+            raise NotApplicable(f"loops {self.outer} and {self.inner} are not in one band")
+        outer, inner = by_name[self.outer], band.members[k]
+        skewed = replace(inner, exprs=tuple((s, e + outer.expr(s) * self.factor) for s, e in inner.exprs))
+        return Rewritten(
+            replace_at(schedule.tree, path, Band((*band.members[:k], skewed, *band.members[k + 1 :]), band.child))
+        )
+
+
+def _bind(schedule: Schedule, loop: str, binding: Binding) -> Rewritten:
+    path, band, k = band_of(schedule.tree, loop)
+    bound = replace(band.members[k], binding=binding)
+    new = Band((*band.members[:k], bound, *band.members[k + 1 :]), band.child)
+    return Rewritten(replace_at(schedule.tree, path, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel(Transform):
+    """Run the iterations of a loop on different threads.
+
+    legal if: the loop carries no dependence, not even of a reduction
+    """
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        return _bind(schedule, self.loop, Binding.PARALLEL)
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        if isinstance(schedule.tree, Band):
+            yield cls(schedule.tree.members[0].name)
+
+
+@dataclass(frozen=True, slots=True)
+class Vectorize(Transform):
+    """Make the iterations of an innermost loop the lanes of vector instructions.
+
+    legal if: the loop carries no dependence, except of a reduction where reassociation is allowed (lanes are combined)
+    """
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if schedule.member_range(self.loop) is None:
+            raise NotApplicable(
+                f"the extent of loop {self.loop} is not a constant", next=f"Split('{self.loop}', …) and vectorise {self.loop}.i"
+            )
+        return _bind(schedule, self.loop, Binding.VECTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Unroll(Transform):
+    """Spell out the iterations of a loop with a constant extent.
+
+    legal if: always
+    """
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if schedule.member_range(self.loop) is None:
+            raise NotApplicable(
+                f"the extent of loop {self.loop} is not a constant", next=f"Split('{self.loop}', …) and unroll {self.loop}.i"
+            )
+        return _bind(schedule, self.loop, Binding.UNROLL)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequential(Transform):
+    """Take back a binding."""
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        return _bind(schedule, self.loop, Binding.SEQUENTIAL)

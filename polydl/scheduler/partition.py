@@ -1,0 +1,86 @@
+"""Transformations that split the instances of statements into parts: separation of full from partial tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polydl.errors import NotApplicable
+from polydl.poly.affine import Affine, FloorDiv
+from polydl.poly.tree import Band, Filter, Leaf, Selection, Sequence, Tree, statements_below
+from polydl.scheduler.schedule import Rewritten, Schedule, Transform
+from polydl.scheduler.structure import band_of, rename_members, replace_at, restrict, unique_name
+
+__all__ = ["Separate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Separate(Transform):
+    """Separate the full from the partial tiles of a split loop, so that full ones have constant extents.
+
+    rewrite:  band(…, i.o, rest) -> band(…, sequence(full: band(i.o, rest), partial: band(i.o.tail, rest.tail)))
+    legal if: the partial tiles may run after the full ones (the judge checks it)
+    """
+
+    loop: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        tree = schedule.tree
+        path, band, k = band_of(tree, self.loop)
+        member = band.members[k]
+        full: list[tuple[str, str]] = []
+        partial: list[tuple[str, str]] = []
+        for statement, tile in member.exprs:
+            condition = _full_tile(schedule, statement, tile)
+            if condition is None:
+                raise NotApplicable(f"the bounds of loop {self.loop} at {statement} are not known")
+            full.append((statement, condition))
+            partial.append((statement, f"not ({condition})" if condition != "true" else ""))
+        if all(c == "true" for _, c in full):
+            raise NotApplicable(f"all tiles of loop {self.loop} are full", why="its extent is a multiple of the tile size")
+        below = Band(band.members[k:], band.child)
+        new: Tree = _partition(tree, below, full, partial)
+        if k:
+            new = Band(band.members[:k], new)
+        return Rewritten(replace_at(tree, path, new))
+
+
+def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
+    """The isl condition that a tile number `floor(e/T)` belongs to a full tile."""
+    match tile.terms:
+        case ((FloorDiv(dividend, size), 1),) if tile.constant == 0:
+            pass
+        case _:
+            raise NotApplicable(
+                f"loop coordinate {tile} of {statement} is not a tile number", next="separate the outer loop of a split"
+            )
+    bounds = schedule.upper_bound(statement, dividend)
+    if bounds is None:
+        return None
+    lower, upper = bounds
+    conditions = []
+    if not (lower.is_constant and lower.constant % size == 0):
+        conditions.append(f"{tile * size} >= {lower}")
+    last = (upper - lower) if lower.is_constant and lower.constant % size == 0 else None
+    if not (last is not None and last.is_constant and last.constant % size == 0):
+        conditions.append(f"{tile * size + size} <= {upper}")
+    return " and ".join(conditions) or "true"
+
+
+def _partition(
+    tree: Tree, below: Tree, full: list[tuple[str, str]], partial: list[tuple[str, str]]
+) -> Sequence:
+    """Two copies of `below`: the instances that meet `full`, then, with renamed loops, those of `partial` ("" = none)."""
+    remaining = [s for s, c in partial if c]
+    rest = restrict(below, remaining) or Leaf()
+    taken: list[str] = []
+
+    def fresh(name: str) -> str:
+        new = unique_name(tree, f"{name}.tail", taken)
+        taken.append(new)
+        return new
+
+    if set(statements_below(below)) != {s for s, _ in full}:
+        raise NotApplicable("some statement below the loop does not take part in it")
+    first = Filter(tuple(Selection(s, "" if c == "true" else c) for s, c in full), below)
+    second = Filter(tuple(Selection(s, c) for s, c in partial if c), rename_members(rest, fresh))
+    return Sequence((first, second))

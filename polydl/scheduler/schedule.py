@@ -1,0 +1,160 @@
+"""The `Schedule` value: a function, its tree, and the list of transformations that made it.
+
+Every transformation goes through `Schedule.apply`: it rewrites structure only; the judge in `polydl.poly` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from polydl import poly
+from polydl.dsl.function import Function, StatementDef
+from polydl.dsl.polyhedral import scop_of, to_affine
+from polydl.errors import IllegalSchedule, OutOfBounds, UsageError
+from polydl.poly.affine import Affine
+from polydl.poly.model import Dependence, Scop
+from polydl.poly.tree import Band, Member, Tree
+from polydl.scheduler.structure import band_of, interval, normalise
+from polydl.targets import Target
+
+__all__ = ["Rewritten", "Schedule", "Transform"]
+
+
+class Rewritten(NamedTuple):
+    """What a transformation makes: a tree and, where the statements themselves change, an equivalent function."""
+
+    tree: Tree
+    function: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One schedule transformation: a small value that is trace record, search candidate and pasteable text at once.
+
+    Subclasses say in their docstring what `rewrite` does and when the result is legal; the judge decides, not they.
+    """
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        """The new structure; NotApplicable where the tree has not the right shape."""
+        raise NotImplementedError
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Instances worth trying in a search; none unless a transformation says so."""
+        return iter(())
+
+    def to_json(self) -> dict[str, Any]:
+        """The transformation as plain data."""
+        return {"transform": type(self).__name__, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A function with an order and a place for everything. Immutable: `apply` gives a new one.
+
+    `reassociate`: whether the points of a reduction may be combined in another order (default yes; floating-point
+    results may then differ by rounding).
+    """
+
+    function: Function
+    tree: Tree
+    trace: tuple[Transform, ...] = ()
+    reassociate: bool = True
+    scop: Scop = field(repr=False, compare=False, kw_only=True)
+    dependences: tuple[Dependence, ...] = field(repr=False, compare=False, kw_only=True)
+
+    @staticmethod
+    def of(function: Function, *, reassociate: bool = True) -> Schedule:
+        """The function in its original order. OutOfBounds where an affine access can leave its tensor."""
+        scop = scop_of(function)
+        stray = poly.bounds_violation(scop)
+        if stray is not None:
+            raise OutOfBounds(f"function {function.name} reaches outside a tensor", where=str(stray))
+        return Schedule(
+            function,
+            normalise(poly.initial_tree(scop)),
+            (),
+            reassociate,
+            scop=scop,
+            dependences=poly.dependences(scop),
+        )
+
+    def apply(self, *transforms: Transform) -> Schedule:
+        """The schedule with the transformations applied one after the other, each proven legal.
+
+        NotApplicable where the tree has not the right shape; IllegalSchedule, with the judge's explanation, where a
+        dependence would be broken.
+        """
+        schedule = self
+        for t in transforms:
+            schedule = schedule._apply_one(t)
+        return schedule
+
+    def _apply_one(self, t: Transform) -> Schedule:
+        tree, function = t.rewrite(self)
+        tree = normalise(tree)
+        scop, dependences = self.scop, self.dependences
+        if function is None:
+            function = self.function
+        elif function != self.function:
+            scop = scop_of(function)
+            dependences = poly.dependences(scop)
+        violation = poly.check(scop, tree, dependences, self.reassociate)
+        if violation is not None:
+            raise IllegalSchedule(
+                f"{t} is illegal",
+                where="\n" + poly.render(tree, violation.member or None),
+                why=str(violation),
+                next=violation.repair,
+            )
+        return Schedule(function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences)
+
+    def member(self, name: str) -> Member:
+        """The loop called `name`."""
+        _, band, position = band_of(self.tree, name)
+        return band.members[position]
+
+    def band(self, name: str) -> Band:
+        """The band that holds the loop `name`."""
+        return band_of(self.tree, name)[1]
+
+    def statement(self, name: str) -> StatementDef:
+        for s in self.function.statements():
+            if s.name == name:
+                return s
+        raise UsageError(f"there is no statement '{name}'", next=f"one of {[s.name for s in self.function.statements()]}")
+
+    def axis_ranges(self, statement: str) -> dict[str, tuple[int, int]]:
+        """Least and greatest value of each axis of a statement, for the axes whose bounds are constant numbers in the end."""
+        ranges: dict[str, tuple[int, int]] = {}
+        for a in self.statement(statement).axes:
+            lower, upper = to_affine(a.lower), to_affine(a.upper)
+            low = interval(lower, ranges) if lower is not None else None
+            high = interval(upper, ranges) if upper is not None else None
+            if low is not None and high is not None:
+                ranges[a.name] = (low[0], high[1] - 1)
+        return ranges
+
+    def member_range(self, name: str) -> tuple[int, int] | None:
+        """Least and greatest coordinate of a loop over all its statements (not counting filters); None if symbolic."""
+        total: tuple[int, int] | None = None
+        for statement, e in self.member(name).exprs:
+            span = interval(e, self.axis_ranges(statement))
+            if span is None:
+                return None
+            total = span if total is None else (min(total[0], span[0]), max(total[1], span[1]))
+        return total
+
+    def upper_bound(self, statement: str, e: Affine) -> tuple[Affine, Affine] | None:
+        """Lower and exclusive upper bound of `e` at a statement, affine in the sizes: numbers, or those of an axis."""
+        span = interval(e, self.axis_ranges(statement))
+        if span is not None:
+            return Affine((), span[0]), Affine((), span[1] + 1)
+        for a in self.statement(statement).axes:
+            if e == Affine(((a.name, 1),)):
+                lower, upper = to_affine(a.lower), to_affine(a.upper)
+                if lower is not None and upper is not None:
+                    return lower, upper
+        return None
