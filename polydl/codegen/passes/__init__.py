@@ -1,0 +1,9 @@
+"""Passes over the loop IR: how one iteration is spelled in instructions."""
+
+from __future__ import annotations
+
+from polydl.codegen.passes.parallel import distribute, shared_buffers
+from polydl.codegen.passes.unroll import Unroll
+from polydl.codegen.passes.vectorize import Vectorize
+
+__all__ = ["Unroll", "Vectorize", "distribute", "shared_buffers"]
