@@ -119,7 +119,8 @@ def spinwait_ir(arch: str) -> str:
     """IR of `polydl_wait` and `polydl_wake` (internal) for `arch`, "x86_64" or "aarch64"; ToolchainError for others."""
     if arch not in _ARCHITECTURES:
         raise ToolchainError(
-            f"no thread synchronisation for architecture '{arch}'", next=f"use one of {', '.join(_ARCHITECTURES)}"
+            f"no thread synchronisation for architecture '{arch}'",
+            next=f"use one of {', '.join(_ARCHITECTURES)}",
         )
     primitives, futex = _ARCHITECTURES[arch]
     return primitives + _WAIT.replace("$FUTEX", str(futex))

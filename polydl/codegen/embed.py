@@ -1,7 +1,7 @@
 """What lets a C or C++ program use an artifact: header, example program, object file, shared library.
 
-The generated interface has no globals and allocates nothing: the caller supplies constants, workspace and barrier. The header
-serves every back end, since all of them implement the one calling convention of `polydl.artifact`.
+The generated interface has no globals and allocates nothing: the caller supplies constants, workspace and barrier.
+The header serves every back end, since all of them implement the one calling convention of `polydl.artifact`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from polydl.artifact import Artifact, TensorSpec
 from polydl.codegen.embed_main import MAIN_TEMPLATE
-from polydl.errors import ToolchainError, UsageError
+from polydl.errors import InvalidProgram, ToolchainError, UsageError
 
 __all__ = ["header", "main_program", "write_object", "write_shared", "write_source"]
 
@@ -27,18 +27,23 @@ _C_TYPES: Final = {
     "f16": "uint16_t", "f32": "float", "f64": "double", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t",
     "i64": "int64_t", "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "bool": "uint8_t",
 }  # fmt: skip
-_RESERVED: Final = frozenset(
-    "alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else "
-    "enum explicit export extern false float for friend goto if inline int long mutable namespace new nullptr not operator "
-    "or private protected public register restrict return short signed sizeof static struct switch template this throw "
-    "true try typedef typename union unsigned using virtual void volatile while xor constants workspace".split()
-)
+_WORDS: Final = """
+alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else enum
+explicit export extern false float for friend goto if inline int long mutable namespace new nullptr not operator or
+private protected public register restrict return short signed sizeof static struct switch template this throw true try
+typedef typename union unsigned using virtual void volatile while xor constants workspace
+"""  # keywords of C and C++, and the wrapper's own parameters
+_RESERVED: Final = frozenset(_WORDS.split())
 
 
 def header(artifact: Artifact) -> str:
     """`model.h`: prototypes, buffer sizes, and a typed wrapper `ENTRY_run` for one thread. C99 and C++11."""
     entry, macro = artifact.entry, artifact.entry.upper()
-    names = _identifiers([*artifact.sizes, *(s.name for s in artifact.inputs), *(s.name for s in artifact.outputs)])
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", entry) or entry in _RESERVED:
+        raise InvalidProgram(f"the entry point '{entry}' is no C identifier")
+    names = _identifiers(
+        [*artifact.sizes, *(s.name for s in artifact.inputs), *(s.name for s in artifact.outputs)]
+    )
     sizes, tensors = names[: len(artifact.sizes)], names[len(artifact.sizes) :]
     specs = [*artifact.inputs, *artifact.outputs]
     spelled = dict(zip(artifact.sizes, sizes, strict=True))
@@ -60,13 +65,16 @@ def header(artifact: Artifact) -> str:
     ]  # fmt: skip
     arguments = f"({', '.join(sizes)})" if sizes else ""
     for index, spec in enumerate(specs):
-        kind, number = ("INPUT", index) if index < len(artifact.inputs) else ("OUTPUT", index - len(artifact.inputs))
-        lines.append(f"#define {macro}_{kind}_{number}_ELEMENTS{arguments} {_elements(spec, spelled)} /* {_comment(spec)} */")
+        kind, number = (
+            ("INPUT", index) if index < len(artifact.inputs) else ("OUTPUT", index - len(artifact.inputs))
+        )
+        name = f"{macro}_{kind}_{number}_ELEMENTS"
+        lines.append(f"#define {name}{arguments} {_elements(spec, spelled)} /* {_comment(spec)} */")
     lines += [
         "",
-        "/* Called by each of `threads` threads with its own number `thread` and otherwise equal arguments. `barrier`: zeroed",
-        "   before the first run, shared by the threads, null for one thread. Runs the steps first <= s < last. Returns 0,",
-        "   or the code of a failed check. */",
+        "/* Called by each of `threads` threads with its own number `thread` and otherwise equal arguments. `barrier`:",
+        "   zeroed before the first run, shared by the threads, null for one thread. Runs the steps first <= s < last.",
+        "   Returns 0, or the code of a failed check. */",
         f"int32_t {entry}(void *const *inputs, void *const *outputs, const void *constants, void *workspace,",
         "    const int64_t *sizes, int64_t thread, int64_t threads, void *barrier, int64_t first, int64_t last);",
         "",
@@ -88,7 +96,8 @@ def main_program(artifact: Artifact, header_name: str = "model.h") -> str:
 
     def table(specs: Iterable[TensorSpec]) -> str:
         rows = [
-            f"        {{{_literal(s.name)}, '{s.dtype.kind}', {s.dtype.bytes}, {_elements(s, spelled)}}}," for s in specs
+            f"        {{{_literal(s.name)}, '{s.dtype.kind}', {s.dtype.bytes}, {_elements(s, spelled)}}},"
+            for s in specs
         ]
         return "\n".join([*rows, "        {0, 0, 0, 0},"])
 
@@ -108,13 +117,15 @@ def write_object(artifact: Artifact, weights: Any, directory: str | os.PathLike[
     return _publish(directory, {"model.o": artifact.code, **_companions(artifact, weights)})
 
 
-def write_source(artifact: Artifact, source: str, weights: Any, directory: str | os.PathLike[str]) -> list[Path]:
+def write_source(
+    artifact: Artifact, source: str, weights: Any, directory: str | os.PathLike[str]
+) -> list[Path]:
     """Write the C back end's `source` as `model.c`, with `model.h`, `main.c` and `weights.bin`."""
     return _publish(directory, {"model.c": source.encode(), **_companions(artifact, weights)})
 
 
 def write_shared(artifact: Artifact, weights: Any, directory: str | os.PathLike[str]) -> list[Path]:
-    """Write `libmodel.so`, `model.h`, `main.c` and `weights.bin`. Needs a linker: ToolchainError when there is none or it fails."""
+    """Write `libmodel.so`, `model.h`, `main.c` and `weights.bin`. Needs a linker: ToolchainError without one."""
     linker = _linker(artifact.triple)
     with tempfile.TemporaryDirectory(prefix="polydl-") as work:
         source, made = Path(work, "model.o"), Path(work, "libmodel.so")
@@ -130,7 +141,9 @@ def write_shared(artifact: Artifact, weights: Any, directory: str | os.PathLike[
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ToolchainError("the linker cannot be run", where=linker[0], why=str(error)) from error
         if done.returncode != 0 or not made.is_file():
-            raise ToolchainError("the linker refuses the object", where=linker[0], why=done.stderr.strip()[-2000:])
+            raise ToolchainError(
+                "the linker refuses the object", where=linker[0], why=done.stderr.strip()[-2000:]
+            )
         return _publish(directory, {made.name: made.read_bytes(), **_companions(artifact, weights)})
 
 
@@ -138,7 +151,11 @@ def _companions(artifact: Artifact, weights: Any) -> dict[str, Any]:
     image = memoryview(weights).cast("B") if memoryview(weights).nbytes else b""
     if len(image) != artifact.constants_bytes:
         raise UsageError(f"the weights have {len(image)} bytes, the code wants {artifact.constants_bytes}")
-    return {"model.h": header(artifact).encode(), "main.c": main_program(artifact).encode(), "weights.bin": image}
+    return {
+        "model.h": header(artifact).encode(),
+        "main.c": main_program(artifact).encode(),
+        "weights.bin": image,
+    }
 
 
 def _publish(directory: str | os.PathLike[str], contents: Mapping[str, Any]) -> list[Path]:
@@ -153,7 +170,9 @@ def _publish(directory: str | os.PathLike[str], contents: Mapping[str, Any]) -> 
                 os.replace(Path(work, name), root / name)
     except OSError as error:
         raise UsageError(
-            f"cannot write to {directory}", why=error.strerror or str(error), next="choose another directory with -o"
+            f"cannot write to {directory}",
+            why=error.strerror or str(error),
+            next="choose another directory with -o",
         ) from error
     return [root / name for name in contents]
 

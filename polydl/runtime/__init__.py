@@ -5,4 +5,14 @@ from polydl.runtime.measure import StepTime, Timing
 from polydl.runtime.module import BoundCall, Module
 from polydl.runtime.package import load, read_manifest, save
 
-__all__ = ["BoundCall", "FileEntry", "Manifest", "Module", "StepTime", "Timing", "load", "read_manifest", "save"]
+__all__ = [
+    "BoundCall",
+    "FileEntry",
+    "Manifest",
+    "Module",
+    "StepTime",
+    "Timing",
+    "load",
+    "read_manifest",
+    "save",
+]

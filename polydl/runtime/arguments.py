@@ -20,7 +20,6 @@ from polydl.runtime.memory import address
 __all__ = ["Arguments", "describe"]
 
 
-
 def describe(spec: TensorSpec) -> str:
     """`name: f32[1, 3, N]`."""
     return f"{spec.name}: {spec.dtype}[{', '.join(map(str, spec.shape))}]"
@@ -31,17 +30,20 @@ class Arguments:
 
     def __init__(self, artifact: Artifact) -> None:
         self.inputs, self.outputs, self.sizes = artifact.inputs, artifact.outputs, artifact.sizes
-        self._names = {spec.name: index for index, spec in enumerate(self.inputs)}
+        self._names: dict[Any, int] = {spec.name: index for index, spec in enumerate(self.inputs)}
         self._dtypes = tuple(spec.dtype.numpy for spec in self.inputs)
         self._shapes = tuple(spec.shape for spec in self.inputs)
         self._output_names = {spec.name: index for index, spec in enumerate(self.outputs)}
         self._output_dtypes = tuple(spec.dtype.numpy for spec in self.outputs)
         found = {entry for spec in self.inputs for entry in spec.shape if isinstance(entry, str)}
-        used = {entry for spec in self.outputs for entry in spec.shape if isinstance(entry, str)} | set(self.sizes)
+        used = {entry for spec in self.outputs for entry in spec.shape if isinstance(entry, str)} | set(
+            self.sizes
+        )
         if used - found:
             raise InvalidPackage(f"no input has the sizes {', '.join(sorted(used - found))} in its shape")
         self._static_sizes = not found
-        self._static_shapes = self.shapes({}) if not any(isinstance(e, str) for s in self.outputs for e in s.shape) else None
+        symbolic = any(isinstance(entry, str) for spec in self.outputs for entry in spec.shape)
+        self._static_shapes = None if symbolic else self.shapes({})
 
     # inputs
 
@@ -49,7 +51,9 @@ class Arguments:
         """Inputs in order from positional ones, one mapping, or names."""
         if len(args) == 1 and isinstance(args[0], Mapping):
             if named:
-                raise InvalidInput("inputs are given both in a dict and by name", next="put all of them in the dict")
+                raise InvalidInput(
+                    "inputs are given both in a dict and by name", next="put all of them in the dict"
+                )
             args, named = (), args[0]
         if not named and len(args) == len(self.inputs):
             return args
@@ -60,19 +64,22 @@ class Arguments:
             index = self._names.get(name)
             if index is None:
                 close = difflib.get_close_matches(str(name), self._names, 1)
-                raise InvalidInput(
-                    f"there is no input '{name}'", why=self._wanted(), next=f"did you mean '{close[0]}'?" if close else ""
-                )
+                hint = f"did you mean '{close[0]}'?" if close else ""
+                raise InvalidInput(f"there is no input '{name}'", why=self._wanted(), next=hint)
             if index in values:
                 raise InvalidInput(f"input '{name}' is given twice, by position and by name")
             values[index] = value
         missing = [spec.name for index, spec in enumerate(self.inputs) if index not in values]
         if missing:
-            raise InvalidInput(f"missing input{'s' * (len(missing) > 1)}: {', '.join(missing)}", why=self._wanted())
+            raise InvalidInput(
+                f"missing input{'s' * (len(missing) > 1)}: {', '.join(missing)}", why=self._wanted()
+            )
         return [values[index] for index in range(len(self.inputs))]
 
-    def arrays(self, values: Sequence[Any], *, copy: bool = True) -> tuple[list[NDArray[Any]], dict[str, int]]:
-        """Checked dense arrays and the values of the symbolic sizes. With `copy=False` what would need a copy is refused."""
+    def arrays(
+        self, values: Sequence[Any], *, copy: bool = True
+    ) -> tuple[list[NDArray[Any]], dict[str, int]]:
+        """Checked dense arrays and the symbolic sizes. With `copy=False` what would need a copy is refused."""
         result: list[NDArray[Any]] = []
         for value, dtype, shape, spec in zip(values, self._dtypes, self._shapes, self.inputs, strict=True):
             if not (type(value) is np.ndarray and value.dtype is dtype and value.shape == shape
@@ -91,7 +98,9 @@ class Arguments:
                     continue
                 here = f"axis {axis} of input '{spec.name}'"
                 if values.setdefault(entry, extent) != extent:
-                    raise InvalidInput(f"size {entry} is {values[entry]} by {first[entry]} but {extent} by {here}")
+                    raise InvalidInput(
+                        f"size {entry} is {values[entry]} by {first[entry]} but {extent} by {here}"
+                    )
                 first.setdefault(entry, here)
         return values
 
@@ -102,16 +111,24 @@ class Arguments:
 
     def shapes(self, sizes: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
         """The shapes of the outputs."""
-        return tuple(tuple(sizes[e] if isinstance(e, str) else e for e in spec.shape) for spec in self.outputs)
+        return tuple(
+            tuple(sizes[e] if isinstance(e, str) else e for e in spec.shape) for spec in self.outputs
+        )
 
-    def results(self, out: Any, inputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]) -> list[NDArray[Any]]:
+    def results(
+        self, out: Any, inputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]
+    ) -> list[NDArray[Any]]:
         """The arrays to write: new ones, or the caller's `out` (array, sequence or mapping) after strict checks."""
         shapes = self._static_shapes or self.shapes(sizes)
         if out is None:
             try:
-                return [np.empty(shape, dtype) for shape, dtype in zip(shapes, self._output_dtypes, strict=True)]
+                return [
+                    np.empty(shape, dtype) for shape, dtype in zip(shapes, self._output_dtypes, strict=True)
+                ]
             except (MemoryError, ValueError) as error:
-                raise ResourceLimit("no room for the outputs", why=str(error), next="use smaller inputs") from error
+                raise ResourceLimit(
+                    "no room for the outputs", why=str(error), next="use smaller inputs"
+                ) from error
         values = self._collect_out(out)
         busy = [(f"input '{spec.name}'", *_span(a)) for a, spec in zip(inputs, self.inputs, strict=True)]
         for value, spec, dtype, shape in zip(values, self.outputs, self._output_dtypes, shapes, strict=True):
@@ -119,7 +136,9 @@ class Arguments:
             start, end = _span(value)
             for other, other_start, other_end in busy:
                 if max(start, other_start) < min(end, other_end):
-                    raise InvalidInput(f"out for '{spec.name}' shares memory with {other}", next="give separate arrays")
+                    raise InvalidInput(
+                        f"out for '{spec.name}' shares memory with {other}", next="give separate arrays"
+                    )
             busy.append((f"out for '{spec.name}'", start, end))
         return values
 
@@ -152,17 +171,20 @@ def _checked(value: Any, spec: TensorSpec, copy: bool) -> NDArray[Any]:
     if array.dtype != wanted:
         given = array.dtype.name if array.dtype.isnative else f"{array.dtype.name} of foreign byte order"
         raise InvalidInput(
-            f"input '{spec.name}' has type {given}, not {wanted.name}", where=where, why="types are never cast silently",
+            f"input '{spec.name}' has type {given}, not {wanted.name}", where=where,
+            why="types are never cast silently",
             next=f"convert it yourself: array.astype('{wanted.name}')",
         )  # fmt: skip
     if array.ndim != len(spec.shape):
         raise InvalidInput(
-            f"input '{spec.name}' has {array.ndim} axes (shape {array.shape}), not {len(spec.shape)}", where=where
+            f"input '{spec.name}' has {array.ndim} axes (shape {array.shape}), not {len(spec.shape)}",
+            where=where,
         )
     for axis, (extent, entry) in enumerate(zip(array.shape, spec.shape, strict=True)):
         if not isinstance(entry, str) and extent != entry:
             raise InvalidInput(
-                f"input '{spec.name}' has shape {array.shape}: axis {axis} is {extent}, not {entry}", where=where
+                f"input '{spec.name}' has shape {array.shape}: axis {axis} is {extent}, not {entry}",
+                where=where,
             )
     if array.flags.c_contiguous and array.flags.aligned:
         return array
@@ -194,10 +216,14 @@ def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
 def _check_out(value: Any, spec: TensorSpec, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     where = f"output {describe(spec)}"
     if not isinstance(value, np.ndarray):
-        raise InvalidInput(f"out for '{spec.name}' is a {type(value).__name__}, not a numpy array", where=where)
+        raise InvalidInput(
+            f"out for '{spec.name}' is a {type(value).__name__}, not a numpy array", where=where
+        )
     if value.dtype != dtype:
         raise InvalidInput(f"out for '{spec.name}' has type {value.dtype.str}, not {dtype.name}", where=where)
     if value.shape != shape:
         raise InvalidInput(f"out for '{spec.name}' has shape {value.shape}, not {shape}", where=where)
     if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):
-        raise InvalidInput(f"out for '{spec.name}' is not dense, row-major, aligned and writable", where=where)
+        raise InvalidInput(
+            f"out for '{spec.name}' is not dense, row-major, aligned and writable", where=where
+        )

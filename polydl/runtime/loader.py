@@ -30,7 +30,7 @@ _GENERIC: Final[dict[str, tuple[str, ...]]] = {
     "": (), "generic": (), "x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4,
 }  # fmt: skip
 # LLVM features that tune code and are no property of a machine.
-_TUNING: Final = ("prefer-", "tuning-", "fast-", "slow-", "false-deps-", "no-false-deps-", "use-", "branch", "macrofusion")
+_TUNING: Final = ("prefer-", "tuning-", "fast-", "slow-", "false-deps-", "branchfusion", "macrofusion")
 
 _lock = threading.Lock()
 _serial = itertools.count()
@@ -83,7 +83,9 @@ def load_object(image: bytes, symbols: tuple[str, ...]) -> Code:
         with _lock:
             tracker = builder.link(_jit(), f"polydl.{next(_serial)}")
     except RuntimeError as error:
-        raise ToolchainError("the compiled code does not link", where=", ".join(symbols), why=str(error)) from error
+        raise ToolchainError(
+            "the compiled code does not link", where=", ".join(symbols), why=str(error)
+        ) from error
     return Code(tracker, {symbol: tracker[symbol] for symbol in symbols})
 
 
@@ -109,7 +111,9 @@ def host_features() -> frozenset[str]:
 def check_machine(artifact: Artifact) -> None:
     """Refuse code that this machine cannot run: InvalidPackage. Asks the kernel for the AMX tile state where needed."""
     arch, _, rest = artifact.triple.partition("-")
-    if _ARCH_NAMES.get(arch, arch) != host_arch() or (sys.platform.startswith("linux") and "linux" not in rest):
+    if _ARCH_NAMES.get(arch, arch) != host_arch() or (
+        sys.platform.startswith("linux") and "linux" not in rest
+    ):
         raise InvalidPackage(
             f"code for {artifact.triple} cannot run here",
             why=f"this process is {host_arch()} on {sys.platform}",

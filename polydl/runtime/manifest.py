@@ -1,8 +1,8 @@
 """`manifest.json`: what a package says about itself, written deterministically and read strictly.
 
-Reading trusts nothing: the text has a size limit, every field its type and range, names their alphabet, and a checksum over the
-whole catches accidental damage, which matters because wrong sizes would make sound code write out of bounds. The
-checksum is no signature: a package contains machine code, so load only packages whose source you trust.
+Reading trusts nothing: the text has a size limit, every field its type and range, names their alphabet, and a checksum
+over the whole catches accidental damage, which matters because wrong sizes would make sound code write out of bounds.
+The checksum is no signature: a package contains machine code, so load only packages whose source you trust.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VERSION: Final = 1
 _MAX_ITEMS: Final = 1 << 20  # inputs, steps, files …
 _MAX_RANK: Final = 64
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
-_SYMBOL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.$]{0,200}")
+_SYMBOL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _KEYS: Final = frozenset({
     "format", "format_version", "polydl_version", "target", "entry", "inputs", "outputs", "sizes", "steps",
@@ -80,7 +80,9 @@ def encode(artifact: Artifact, files: Mapping[str, FileEntry], info: Mapping[str
         "files": {name: {"bytes": entry.bytes, "sha256": entry.sha256} for name, entry in files.items()},
     }
     try:
-        document["info"] = json.loads(json.dumps(dict(info), allow_nan=False))  # as it will be read: keys are texts
+        document["info"] = json.loads(
+            json.dumps(dict(info), allow_nan=False)
+        )  # as it will be read: keys are texts
         document["checksum"] = _checksum(document)
         text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
         return text.encode() + b"\n"
@@ -89,7 +91,7 @@ def encode(artifact: Artifact, files: Mapping[str, FileEntry], info: Mapping[str
 
 
 def decode(text: bytes, where: str) -> Manifest:
-    """Check and decode a manifest; `where` names it in errors. InvalidPackage for anything that is not as `encode` writes it."""
+    """Check and decode a manifest; `where` names it in errors. InvalidPackage for what `encode` does not write."""
     if len(text) > MAX_MANIFEST_BYTES:
         raise InvalidPackage(f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes", where=where)
     try:
@@ -107,14 +109,20 @@ def decode(text: bytes, where: str) -> Manifest:
             next="build the package again with this version of polydl",
         )  # fmt: skip
     reader.object(top, "the manifest", _KEYS)
-    if reader.text(top["checksum"], "checksum") != _checksum({k: v for k, v in top.items() if k != "checksum"}):
+    if reader.text(top["checksum"], "checksum") != _checksum(
+        {k: v for k, v in top.items() if k != "checksum"}
+    ):
         raise reader.error("the checksum of the manifest is wrong: the file is damaged")
     target = reader.object(top["target"], "target", {"triple", "cpu", "features"})
     artifact = Artifact(
         code=b"",
         entry=reader.text(top["entry"], "entry", _SYMBOL),
-        inputs=tuple(reader.spec(e, f"inputs[{i}]") for i, e in enumerate(reader.items(top["inputs"], "inputs"))),
-        outputs=tuple(reader.spec(e, f"outputs[{i}]") for i, e in enumerate(reader.items(top["outputs"], "outputs"))),
+        inputs=tuple(
+            reader.spec(e, f"inputs[{i}]") for i, e in enumerate(reader.items(top["inputs"], "inputs"))
+        ),
+        outputs=tuple(
+            reader.spec(e, f"outputs[{i}]") for i, e in enumerate(reader.items(top["outputs"], "outputs"))
+        ),
         sizes=reader.texts(top["sizes"], "sizes"),
         steps=tuple(reader.step(e, f"steps[{i}]") for i, e in enumerate(reader.items(top["steps"], "steps"))),
         constants_bytes=reader.integer(top["constants_bytes"], "constants_bytes"),
@@ -150,7 +158,9 @@ class _Reader:
 
     def object(self, value: Any, field: str, keys: frozenset[str] | set[str] | None) -> dict[str, Any]:
         if not isinstance(value, dict) or (keys is not None and set(value) != keys):
-            wanted = "an object" if keys is None else f"an object with {', '.join(sorted(keys))} and nothing else"
+            wanted = (
+                "an object" if keys is None else f"an object with {', '.join(sorted(keys))} and nothing else"
+            )
             raise self.error(f"{field} is not {wanted}")
         return value
 
@@ -190,7 +200,9 @@ class _Reader:
         entry = self.object(value, field, {"name", "flops", "bytes"})
         flops = self.integer(entry["flops"], f"{field}.flops", 1 << 62)
         return StepInfo(
-            self.text(entry["name"], f"{field}.name"), flops, self.integer(entry["bytes"], f"{field}.bytes", 1 << 62)
+            self.text(entry["name"], f"{field}.name"),
+            flops,
+            self.integer(entry["bytes"], f"{field}.bytes", 1 << 62),
         )
 
     def file(self, name: str, value: Any) -> FileEntry:

@@ -25,12 +25,16 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
     huge = size >= HUGE_PAGE
     room = max(size, 1) + (HUGE_PAGE if huge else 0)
     if not 0 <= size <= MAX_BYTES:
-        raise ResourceLimit(f"a buffer of {size} bytes is beyond any machine", why=f"the limit is {MAX_BYTES} bytes")
+        raise ResourceLimit(
+            f"a buffer of {size} bytes is beyond any machine", why=f"the limit is {MAX_BYTES} bytes"
+        )
     try:
         block = mmap.mmap(-1, room)
     except (OSError, ValueError, OverflowError) as error:
         raise ResourceLimit(
-            f"no room for a buffer of {size} bytes", why=str(error), next="use a smaller batch or fewer threads"
+            f"no room for a buffer of {size} bytes",
+            why=str(error),
+            next="use a smaller batch or fewer threads",
         ) from error
     flat = np.frombuffer(block, np.uint8)
     if not huge:
@@ -51,7 +55,7 @@ def as_bytes(data: Any) -> NDArray[np.uint8]:
 def address(array: NDArray[Any]) -> int:
     """The address of the first element of a dense array."""
     try:  # a quarter of the time of `ndarray.ctypes`, for writable arrays that are not empty
-        return ctypes.addressof(_byte.from_buffer(array))
+        return ctypes.addressof(_byte.from_buffer(array.data))
     except (TypeError, ValueError, BufferError):
         return int(array.ctypes.data)
 

@@ -57,13 +57,14 @@ class _Frame:
 class Module:
     """Compiled code, ready to call: `module(x, y)`, `module(x=…)`, `module({"x": …})`.
 
-    Inputs are numpy arrays or objects with `__dlpack__` of exactly the wanted type; outputs are new arrays or those given as
-    `out=`. A call releases the GIL. Calls from several threads are safe: each has its own workspace. With
+    Inputs are numpy arrays or objects with `__dlpack__` of exactly the wanted type; outputs are new arrays or those
+    given as `out=`. A call releases the GIL. Calls from several threads are safe: each has its own workspace. With
     `threads > 1` concurrent calls take turns where there are not processors enough for all
     (see `polydl.runtime.teams`). Close it, or use it in a `with` statement; it also survives a fork.
 
-    `constants` is the weight image (any buffer of `artifact.constants_bytes`; used in place when 64-byte aligned). `threads` defaults to the cores that this
-    process may use. `info` is what the package says about itself (tolerances, measured error, …).
+    `constants` is the weight image (any buffer of `artifact.constants_bytes`; used in place when 64-byte aligned).
+    `threads` defaults to the cores that this process may use. `info` is what the package says about itself
+    (tolerances, measured error, …).
     """
 
     def __init__(
@@ -128,17 +129,20 @@ class Module:
     # calls
 
     def __call__(self, /, *args: Any, out: Any = None, **named: Any) -> Any:
-        """Run on inputs given by position, by name or as one dict; an array, or a tuple where there are several outputs.
+        """Run on inputs given by position, by name or as one dict; an array, or a tuple of several outputs.
 
-        `out`: array(s) to write instead of new ones (one array, a sequence in order, or a dict by name): exact type and shape, dense,
-        not overlapping any input. Errors: InvalidInput; RunError when a run-time check of the code fails or the module is closed.
+        `out`: array(s) to write instead of new ones (one array, a sequence in order, or a dict by name): of exact
+        type and shape, dense, not overlapping any input. Errors: InvalidInput; RunError when a run-time check of
+        the code fails or the module is closed.
         """
         results = self._call(args, named, out)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def run(self, inputs: Mapping[str, Any], out: Mapping[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
+    def run(
+        self, inputs: Mapping[str, Any], out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Run on inputs by name, outputs by name."""
-        results = self._call((), inputs, out) if inputs else self._call((), {}, out)
+        results = self._call((), inputs, out)
         return {spec.name: array for spec, array in zip(self.outputs, results, strict=True)}
 
     def _call(self, args: tuple[Any, ...], named: Mapping[str, Any], out: Any) -> list[NDArray[Any]]:
@@ -154,7 +158,7 @@ class Module:
         return results
 
     def bind(self, inputs: Sequence[Any] | Mapping[str, Any], out: Any = None) -> BoundCall:
-        """Fix inputs and outputs once: the returned callable runs on whatever these arrays hold then, without any checks."""
+        """Fix inputs and outputs once: the returned callable runs on what these arrays hold then, unchecked."""
         values = self._arguments.collect((inputs,) if isinstance(inputs, Mapping) else tuple(inputs), {})
         arrays, sizes = self._arguments.arrays(values, copy=False)
         results = self._arguments.results(out, arrays, sizes)
@@ -166,7 +170,11 @@ class Module:
         return BoundCall(self, frame, arrays, results)
 
     def _fill(
-        self, frame: _Frame, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]
+        self,
+        frame: _Frame,
+        inputs: Sequence[NDArray[Any]],
+        outputs: Sequence[NDArray[Any]],
+        sizes: Mapping[str, int],
     ) -> None:
         """Write the addresses and sizes of one call; the caller keeps the arrays alive."""
         for index, array in enumerate(inputs):
@@ -308,7 +316,7 @@ class Module:
 
 
 class BoundCall:
-    """A call with fixed arrays (`Module.bind`): `call()` runs it and returns `results`. Calls of one BoundCall take turns."""
+    """A call with fixed arrays (`Module.bind`). Calls of one BoundCall take turns."""
 
     def __init__(
         self, module: Module, frame: _Frame, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]
@@ -344,7 +352,9 @@ def _constants(data: Any, artifact: Artifact) -> NDArray[np.uint8]:
     """The weight image, 64-byte aligned: `data` in place where possible."""
     flat = as_bytes(data)
     if flat.nbytes != artifact.constants_bytes:
-        raise InvalidPackage(f"the weights have {flat.nbytes} bytes, the code wants {artifact.constants_bytes}")
+        raise InvalidPackage(
+            f"the weights have {flat.nbytes} bytes, the code wants {artifact.constants_bytes}"
+        )
     if flat.nbytes and flat.ctypes.data % 64:
         aligned = aligned_bytes(flat.nbytes)
         aligned[:] = flat
@@ -356,7 +366,9 @@ def _failure(artifact: Artifact, code: int) -> RunError:
     """The error of a positive return code."""
     if 1 <= code <= len(artifact.checks):
         return RunError(artifact.checks[code - 1], why="a check of the compiled code failed at run time")
-    return RunError(f"the compiled code returned {code}, which is no check of its own", next="build the package again")
+    return RunError(
+        f"the compiled code returned {code}, which is no check of its own", next="build the package again"
+    )
 
 
 def _physical_bytes() -> int:

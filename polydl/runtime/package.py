@@ -1,8 +1,8 @@
 """Packages on disk: a directory with `manifest.json`, `model.o`, `weights.bin` and further files, written as one act.
 
-`save` prepares everything in a hidden directory beside the target and then renames it into place (exchanging it with an older
-package in one step where the file system can), so that an interrupted build leaves the old package or none. `load` checks sizes and
-the hash of the code always, maps the weights read-only, and compares their hash on request.
+`save` prepares everything in a hidden directory beside the target and then renames it into place (exchanging it with
+an older package in one step where the file system can), so that an interrupted build leaves the old package or none.
+`load` checks sizes and the hash of the code always, maps the weights read-only, and compares their hash on request.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def save(
     info: Mapping[str, Any] | None = None,
     files: Mapping[str, str | bytes] | None = None,
 ) -> Path:
-    """Write a package; the same arguments give the same bytes. An older package at `directory` is replaced as a whole.
+    """Write a package; the same arguments give the same bytes. An older package at `directory` is replaced whole.
 
-    `weights`: any buffer of `artifact.constants_bytes`. `info`: a JSON object for the manifest (tolerances, measured error, …).
-    `files`: further files by plain name (`schedules.txt`). Errors: UsageError for a directory that holds anything but a polydl package, for
-    bad arguments and for what the file system refuses.
+    `weights`: any buffer of `artifact.constants_bytes`. `info`: a JSON object for the manifest (tolerances, measured
+    error, …). `files`: further files by plain name (`schedules.txt`). Errors: UsageError for a directory that holds
+    anything but a polydl package, for bad arguments and for what the file system refuses.
     """
     target = Path(os.path.abspath(directory))
     image = as_bytes(weights)
@@ -67,7 +67,9 @@ def save(
         if not is_file_name(name) or name in contents:
             raise UsageError(f"'{name}' cannot be a further file of a package")
         contents[name] = content.encode() if isinstance(content, str) else content
-    entries = {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
+    entries = {
+        name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()
+    }
     contents[MANIFEST] = encode(artifact, entries, info or {})
     try:
         replaces = _replaceable(target)
@@ -87,7 +89,9 @@ def save(
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise UsageError(
-            f"cannot write the package {directory}", why=error.strerror or str(error), next="choose another directory with -o"
+            f"cannot write the package {directory}",
+            why=error.strerror or str(error),
+            next="choose another directory with -o",
         ) from error
     return target
 
@@ -117,7 +121,9 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     """What the package says about itself, checked; the other files are not touched. InvalidPackage."""
     root = Path(directory)
     if not root.is_dir():
-        raise InvalidPackage(f"there is no package at {root}", why="it is no directory", next="build one: polydl build")
+        raise InvalidPackage(
+            f"there is no package at {root}", why="it is no directory", next="build one: polydl build"
+        )
     return decode(_read(root, MANIFEST, None), str(root / MANIFEST))
 
 
@@ -130,7 +136,9 @@ def _open(root: Path, name: str, size: int | None) -> int:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise InvalidPackage(f"the package lacks {name}", where=str(path), why=error.strerror or str(error)) from error
+        raise InvalidPackage(
+            f"the package lacks {name}", where=str(path), why=error.strerror or str(error)
+        ) from error
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
@@ -138,7 +146,9 @@ def _open(root: Path, name: str, size: int | None) -> int:
     if size is not None and found.st_size != size:
         os.close(handle)
         raise InvalidPackage(
-            f"{name} has {found.st_size} bytes, the manifest says {size}", where=str(path), next="build the package again"
+            f"{name} has {found.st_size} bytes, the manifest says {size}",
+            where=str(path),
+            next="build the package again",
         )
     return handle
 
@@ -164,14 +174,16 @@ def _map(root: Path, size: int) -> NDArray[np.uint8]:
     return np.frombuffer(image, np.uint8)
 
 
-def _compare(path: Path, data: bytes | NDArray[np.uint8], entry: FileEntry) -> None:
+def _compare(path: Path, data: Any, entry: FileEntry) -> None:
     digest = hashlib.sha256()
     view = memoryview(data)
     for start in range(0, len(view), _HASH_CHUNK):
         digest.update(view[start : start + _HASH_CHUNK])
     if len(view) != entry.bytes or digest.hexdigest() != entry.sha256:
         raise InvalidPackage(
-            f"{path.name} is damaged: its hash is not the manifest's", where=str(path), next="build the package again"
+            f"{path.name} is damaged: its hash is not the manifest's",
+            where=str(path),
+            next="build the package again",
         )
 
 
@@ -191,7 +203,9 @@ def _replaceable(target: Path) -> bool:
         known = {MANIFEST, *read_manifest(target).files}
     except InvalidPackage as error:
         raise UsageError(
-            f"{target} exists and is not a polydl package", why=error.what, next="choose another place with -o, or remove it"
+            f"{target} exists and is not a polydl package",
+            why=error.what,
+            next="choose another place with -o, or remove it",
         ) from error
     if present - known:
         raise UsageError(
@@ -224,7 +238,7 @@ def _umask() -> int:
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Swap two directories: in one step by renameat2(RENAME_EXCHANGE), else by two renames, undone when the second fails."""
+    """Swap two directories: in one step by renameat2(RENAME_EXCHANGE), else by renames, undone when one fails."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     here, exchange = ctypes.c_int(-100), ctypes.c_uint(2)  # AT_FDCWD, RENAME_EXCHANGE
     if rename is not None and rename(here, os.fsencode(new), here, os.fsencode(old), exchange) == 0:

@@ -1,13 +1,13 @@
 """Thread teams: the workers that compute a run together with its caller.
 
-A team of n threads is the caller and n-1 parked workers (daemon threads that live in native code and hold no GIL). It does one run
-at a time: publish, compute, join, without a lock or a Python object in between. Workers spin some 100 us for the next run and
-then sleep in the kernel, so an idle process costs nothing. Runs with one thread know no team.
+A team of n threads is the caller and n-1 parked workers (daemon threads that live in native code and hold no GIL). It
+does one run at a time: publish, compute, join, without a lock or a Python object in between. Workers spin some 100 us
+for the next run and then sleep in the kernel, so an idle process costs nothing. Runs with one thread know no team.
 
-Teams belong to the process, not to a module: modules called in turn use the same workers. Concurrent runs each lease their own team as long
-as there are processors for its workers; beyond that they wait for one another, because oversubscribed barriers are slower than
-a queue. Teams end when the last module that may use them is closed, and at interpreter exit. After a fork
-the child starts with no team and makes its own.
+Teams belong to the process, not to a module: modules called in turn use the same workers. Concurrent runs each lease
+their own team as long as there are processors for its workers; beyond that they wait for one another, because
+oversubscribed barriers are slower than a queue. Teams end when the last module that may use them is closed, and at
+interpreter exit. After a fork the child starts with no team and makes its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Team:
         try:
             for index in range(1, threads):
                 worker = threading.Thread(
-                    target=native.worker, args=(self.address, index), name=f"polydl-{threads}.{index}", daemon=True
+                    target=native.worker,
+                    args=(self.address, index),
+                    name=f"polydl-{threads}.{index}",
+                    daemon=True,
                 )
                 _start(worker)
                 self._workers.append(worker)

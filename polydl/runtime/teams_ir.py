@@ -1,6 +1,7 @@
 """LLVM IR of the native side of a thread team: the worker loop and the fork-join of one run.
 
-A *team block* (`TEAM_BYTES`, zeroed, 64-byte aligned) holds, on separate pairs of cache lines, what different threads write::
+A *team block* (`TEAM_BYTES`, zeroed, 64-byte aligned) keeps on separate pairs of cache lines what different threads
+write::
 
       0  i32 run       number of the newest run          4  i32 sleepers on it
     128  i32 pending   workers still in the run          132  i32 sleepers on it      136  i32 greatest code returned
@@ -17,7 +18,14 @@ from typing import Final
 
 from polydl.spinwait import spinwait_ir
 
-__all__ = ["CALL_BYTES", "IDLE_SPIN_MICROSECONDS", "JOIN_SPIN_MICROSECONDS", "TEAM_BYTES", "THREADS_OFFSET", "teams_ir"]
+__all__ = [
+    "CALL_BYTES",
+    "IDLE_SPIN_MICROSECONDS",
+    "JOIN_SPIN_MICROSECONDS",
+    "TEAM_BYTES",
+    "THREADS_OFFSET",
+    "teams_ir",
+]
 
 CALL_BYTES: Final = 64
 TEAM_BYTES: Final = 512

@@ -148,7 +148,7 @@ def nothing() -> Artifact:
 
 
 def checked(dtype: DType = I64) -> Artifact:
-    """Copies the scalar k if 0 <= k < 10; else fails check 1. Two inputs `a`, `b` of f32[M, 2], f32[M]; outputs k and c = a[0, 0]."""
+    """Inputs k (a scalar), a: f32[M, 2], b: f32[M]; outputs o = k and c = a[0, 0]; check 1 fails unless 0 <= k < 10."""
     text = (
         _SIGNATURE
         + """ {

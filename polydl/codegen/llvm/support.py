@@ -2,8 +2,8 @@
 
 The 64-byte block that the entry point receives holds three 32-bit words: how many threads have arrived, the
 generation (the number of the barrier passed last), and how many sleep. The last thread to arrive resets the
-count and then opens the next generation. All words are as at first when everybody has left, so that one zeroed block serves any
-number of barriers and runs. (Thread *teams* are the runtime's: `polydl.runtime.teams`; code needs only the barrier.)
+count and then opens the next generation, so that one block, zeroed once, serves any number of barriers and runs.
+(Thread *teams* are the runtime's: `polydl.runtime.teams`; code needs only the barrier.)
 
 **Every thread must reach every barrier of a run**, also after a failed run-time check: a thread that returns early
 would leave the others waiting for ever. Generated code therefore remembers the code of the first failed check,
@@ -18,8 +18,8 @@ from polydl.spinwait import spinwait_ir
 
 __all__ = ["BARRIER_SPIN_MICROSECONDS", "barrier_ir"]
 
-# How long a thread spins at a barrier before it sleeps. Spinning for as long as a wake-up takes is never more than twice as slow
-# as the best choice; waking a thread took 135 us on a virtual machine (5 to 50 us on bare metal).
+# How long a thread spins at a barrier before it sleeps. Spinning for as long as a wake-up takes is never more than
+# twice as slow as the best choice; waking a thread took 105 to 135 us on a virtual machine (measured).
 BARRIER_SPIN_MICROSECONDS: Final = 150
 
 _BARRIER: Final = """
@@ -54,7 +54,7 @@ done:
 def barrier_ir(arch: str) -> str:
     """IR text defining `internal void @polydl_barrier(ptr %barrier, i64 %threads)` for "x86_64" or "aarch64" (Linux).
 
-    Append it once to a module (it declares `@syscall` and, on x86, `@llvm.readcyclecounter`). With one thread it returns at once and
-    `%barrier` may be null. It is a full acquire-release fence for the threads that meet.
+    Append it once to a module (it declares `@syscall` and the intrinsics it uses). With one thread it returns at
+    once and `%barrier` may be null. It is a full acquire-release fence for the threads that meet.
     """
     return spinwait_ir(arch) + _BARRIER.replace("$SPIN", str(BARRIER_SPIN_MICROSECONDS))
