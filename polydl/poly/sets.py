@@ -30,6 +30,7 @@ __all__ = [
     "restrict",
     "restricted_domain",
     "sample",
+    "schedule_text",
     "set_text",
 ]
 
@@ -71,6 +72,70 @@ def restrict(scop: Scop, statement: Statement, conditions: Iterable[str]) -> isl
                 set_of(set_text(scop.parameters, statement.name, statement.iterators, (condition,)))
             )
     return domain
+
+
+def schedule_text(
+    parameters: Iterable[str],
+    statement: str,
+    iterators: Iterable[str],
+    times: Iterable[Affine],
+    outer: Iterable[tuple[str, Affine]] = (),
+) -> str:
+    """isl text of `{ statement[iterators] -> [times] }` with one variable per floor division.
+
+    `outer` are further times that are fixed: each equals the parameter of that name.
+
+    Written so that `floor(x/T)` and `x mod T` share their quotient: isl then sees `x = T * o + i`, where two
+    separate divisions would cost it several times as much in AST generation.
+    """
+    quotients: dict[FloorDiv, str] = {}
+    times, outer = tuple(times), tuple(outer)
+    outputs = [f"t{d}'" for d in range(len(times))]
+    named = [*outer, *zip(outputs, times, strict=True)]
+    for output, time in named:
+        if len(time.terms) == 1 and time.constant == 0 and time.terms[0][1] == 1:
+            atom = time.terms[0][0]
+            if isinstance(atom, FloorDiv):
+                quotients.setdefault(atom, output)
+    hidden: list[str] = []
+    conditions: list[str] = []
+
+    def linear(expr: Affine) -> Affine:
+        result = Affine((), expr.constant)
+        for atom, c in expr.terms:
+            match atom:
+                case FloorDiv():
+                    result = result + quotient(atom) * c
+                case Mod(dividend, modulus):
+                    whole = quotient(FloorDiv(dividend, modulus)) * modulus
+                    result = result + (linear(dividend) - whole) * c
+                case _:
+                    result = result + dim(atom) * c
+        return result
+
+    bounded: set[FloorDiv] = set()
+
+    def quotient(atom: FloorDiv) -> Affine:
+        if atom not in quotients:
+            quotients[atom] = f"q{len(hidden)}'"
+            hidden.append(quotients[atom])
+        value = dim(quotients[atom])
+        if atom not in bounded:
+            bounded.add(atom)
+            rest = linear(atom.dividend) - value * atom.divisor
+            conditions.append(f"0 <= {rest} <= {atom.divisor - 1}")
+        return value
+
+    for output, time in named:
+        value = linear(time)
+        if value != dim(output):
+            conditions.append(f"{output} = {value}")
+    body = " and ".join(conditions)
+    if hidden:
+        body = f"exists {', '.join(hidden)} : {body}"
+    left = f"{statement}[{', '.join(iterators)}]"
+    head = header((*parameters, *(name for name, _ in outer)))
+    return f"{head}{{ {left} -> [{', '.join(outputs)}]{' : ' + body if body else ''} }}"
 
 
 @guarded
@@ -196,7 +261,8 @@ def extent(domain: str, name: str) -> tuple[Affine, Affine] | None:
     others = space.dim(islpy.dim_type.set)
     line = space.project_out(islpy.dim_type.set, position + 1, others - position - 1)
     line = line.project_out(islpy.dim_type.set, 0, position)
-    if not line.is_bounded():
+    kind = islpy.dim_type.set
+    if not (line.dim_has_lower_bound(kind, 0) and line.dim_has_upper_bound(kind, 0)):
         return None
     ends = [single_affine(line.dim_min(0)), single_affine(line.dim_max(0))]
     return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
