@@ -28,8 +28,8 @@ _C_TYPES: Final = {
     "i64": "int64_t", "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "bool": "uint8_t",
 }  # fmt: skip
 _WORDS: Final = """
-alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else enum
-explicit export extern false float for friend goto if inline int long mutable namespace new nullptr not operator or
+alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else
+enum explicit export extern false float for friend goto if inline int long mutable namespace new nullptr not operator or
 private protected public register restrict return short signed sizeof static struct switch template this throw true try
 typedef typename union unsigned using virtual void volatile while xor constants workspace
 """  # keywords of C and C++, and the wrapper's own parameters

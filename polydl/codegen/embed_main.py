@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["MAIN_TEMPLATE"]
 
-MAIN_TEMPLATE: Final = r"""/* Runs a model compiled by polydl and prints a checksum of each output and the time of a run.
+MAIN_TEMPLATE: Final = r"""/* Runs a model compiled by polydl; prints a checksum of each output and the time of a run.
 
    cc -O2 main.c model.o -lm -pthread -o model        (or: model.c, or: -L. -lmodel)
    ./model [-t THREADS] [-n ROUNDS] [-s SEED] [-w WEIGHTS] [-z SIZE=VALUE]... [-i FILE]... [-o FILE]...

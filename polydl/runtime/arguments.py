@@ -49,12 +49,13 @@ class Arguments:
 
     def collect(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Sequence[Any]:
         """Inputs in order from positional ones, one mapping, or names."""
-        if len(args) == 1 and isinstance(args[0], Mapping):
+        only = args[0] if len(args) == 1 else None
+        if isinstance(only, Mapping):
             if named:
                 raise InvalidInput(
                     "inputs are given both in a dict and by name", next="put all of them in the dict"
                 )
-            args, named = (), args[0]
+            args, named = (), only
         if not named and len(args) == len(self.inputs):
             return args
         if len(args) > len(self.inputs):

@@ -343,7 +343,7 @@ class BoundCall:
 def _thread_count(threads: int | None) -> int:
     if threads is None:
         return available_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads={threads!r} is not a number from 1 to {MAX_THREADS}")
     return threads
 
