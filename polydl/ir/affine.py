@@ -100,15 +100,18 @@ class LinearSpace:
         return Linear(value, {}, dtype, lanes)
 
     def atom(self, e: Expr, dtype: DType, low: int | None = None, high: int | None = None) -> Linear:
-        """An interned node as an atom with its value's bounds."""
+        """An interned node as an atom with its value's bounds; a constant where they meet."""
+        lanes = self._lanes[id(e)]
         if id(e) not in self._atoms:
             least, greatest = limits(dtype)
+            low = least if low is None else max(low, least)
+            high = greatest if high is None else min(high, greatest)
             self._atoms[id(e)] = e
-            self._ranges[id(e)] = (
-                least if low is None else max(low, least),
-                greatest if high is None else min(high, greatest),
-            )
-        result = Linear(0, {id(e): 1}, dtype, self._lanes[id(e)])
+            self._ranges[id(e)] = (low, high)
+        low, high = self._ranges[id(e)]
+        if low == high:
+            return Linear(low, {}, dtype, lanes)
+        result = Linear(0, {id(e): 1}, dtype, lanes)
         result.expr = e
         return result
 
@@ -133,8 +136,11 @@ class LinearSpace:
         return low, high
 
     def interval(self, n: Linear) -> Interval:
+        """Bounds of the value; a constant is brought into its type's range."""
         found = n.interval
         if found is None:
+            if not n.terms:
+                n.const = wrap(n.const, n.dtype)
             low, high = self.exact_bounds(n)
             least, greatest = limits(n.dtype)
             exact = low >= least and high <= greatest

@@ -325,14 +325,35 @@ class Simplifier:
                     return Linear(x.const, x.terms, x.dtype, lanes)
                 choose = min if op == "min" else max
                 low, high = choose(alow, blow), choose(ahigh, bhigh)
-                if not a.terms or (b.terms and space.key(space.rebuild(a)) > space.key(space.rebuild(b))):
-                    a, b = b, a
+                return self._extremum(op, a, b, low, high)
         node = space.binary(op, space.rebuild(a), space.rebuild(b))
+        return space.atom(node, a.dtype, low, high)
+
+    def _extremum(self, op: str, a: Linear, b: Linear, low: int, high: int) -> Linear:
+        """min or max as a chain that starts with the smallest key and ends with the constant, each operand once."""
+        space = self._space
+        operands: dict[int, Expr] = {}
+        for x in (a, b):
+            rest = space.rebuild(x)
+            while isinstance(rest, Binary) and rest.op == op:
+                operands[id(rest.b)] = rest.b
+                rest = rest.a
+            operands[id(rest)] = rest
+        ordered = sorted(operands.values(), key=lambda e: (_literal(e) is not None, space.key(e)))
+        literals = [x for x in map(_literal, ordered) if x is not None]
+        choose = min if op == "min" else max
+        if len(literals) > 1:
+            best = choose(int(c.value) for c in literals)
+            ordered = [*ordered[: -len(literals)], space.fit(space.literal(best, a.dtype), max(a.lanes, b.lanes))]
+        node = ordered[0]
+        for x in ordered[1:]:
+            node = space.binary(op, node, x)
         return space.atom(node, a.dtype, low, high)
 
     def _compare(self, op: str, a: Linear, b: Linear) -> Expr:
         space = self._space
         lanes = max(a.lanes, b.lanes)
+        original = space.binary(op, space.rebuild(a), space.rebuild(b))
         if op in _SWAPPED:
             op, a, b = _SWAPPED[op], b, a
         (alow, ahigh, aexact), (blow, bhigh, bexact) = space.interval(a), space.interval(b)
@@ -350,7 +371,7 @@ class Simplifier:
             reduced = self._reduced_comparison(op, difference, content)
             if reduced is not None:
                 return space.fit(reduced, lanes)
-        return space.binary(op, space.rebuild(a), space.rebuild(b))
+        return original
 
     def _reduced_comparison(self, op: str, d: Linear, content: int) -> Expr | None:
         """`d op 0` as `positive terms op negative terms + constant`, divided by the content of the terms."""
