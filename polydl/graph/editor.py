@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
-from onnx import defs, shape_inference
+from onnx import defs, helper, numpy_helper, shape_inference
 
 from polydl.dtypes import DType, from_numpy
 from polydl.errors import InvalidProgram
@@ -124,11 +124,8 @@ class Editor:
             if new == old:
                 return
         for user in self.users(old):
-            if old not in self._outputs_of(new, user):
+            if new not in user.outputs:  # the replacement may itself be computed from the old value
                 self._reread(user, old, new)
-
-    def _outputs_of(self, new: str, user: Node) -> tuple[str, ...]:
-        return user.outputs if new in user.outputs else ()
 
     def _take_output_name(self, old: str, new: str) -> str:
         """The graph's output `old` is to hold `new`: rename `new` if it can be, else copy it by an Identity."""
@@ -169,6 +166,16 @@ class Editor:
         inputs = tuple(new if i == old else i for i in user.inputs)
         self.substitute(user, Node(user.name, user.op_type, user.opset, inputs, user.outputs, user.attributes, user.domain))
 
+    def _live(self) -> set[Node]:
+        stack = [self._producers[o] for o in self.graph.outputs if o in self._producers]
+        live: set[Node] = set()
+        while stack:
+            n = stack.pop()
+            if n not in live:
+                live.add(n)
+                stack += [self._producers[i] for i in n.inputs if i in self._producers]
+        return live
+
     def _insert(self, node: Node) -> None:
         self._nodes[node] = None
         for i in node.inputs:
@@ -191,24 +198,24 @@ class Editor:
         """The new graph (the old one itself where nothing changed): dead code dropped, nodes in topological order."""
         if not self._changed:
             return self.graph
+        rank = {o: k for k, n in enumerate(self.graph.nodes) for o in n.outputs if o}
+        live = self._live()
+        # Roots in the old graph's order, so that printed graphs differ only where they must; new nodes come on demand.
+        roots = sorted((n for n in live if any(o in rank for o in n.outputs)), key=lambda n: min(rank.get(o, len(rank)) for o in n.outputs if o))
         order: list[Node] = []
         done: set[str] = set(self.constants) | set(self.graph.inputs)
-        visited: set[Node] = set()
-        stack = [self._producers[o] for o in reversed(self.graph.outputs) if o in self._producers]
-        while stack:
-            n = stack[-1]
-            if n in visited:
+        for root in roots:
+            stack = [root]
+            while stack:
+                n = stack[-1]
+                missing = [self._producers[i] for i in n.inputs if i and i not in done]
+                if missing:
+                    stack += reversed(missing)
+                    continue
                 stack.pop()
-                continue
-            missing = [self._producers[i] for i in n.inputs if i and i not in done]
-            if missing:
-                stack += reversed(missing)
-                continue
-            stack.pop()
-            visited.add(n)
-            order.append(n)
-            done |= {o for o in n.outputs if o}
-        # Keep the order of the old graph where it is still topological: text dumps then differ only where they must.
+                if not done.issuperset(o for o in n.outputs if o):
+                    order.append(n)
+                    done |= {o for o in n.outputs if o}
         used = {i for n in order for i in n.inputs} | set(self.graph.outputs)
         made = {o for n in order for o in n.outputs if o}
         constants = {k: a for k, a in self.constants.items() if k in used}
@@ -225,8 +232,6 @@ def infer_types(
     schema = defs.get_schema(node.op_type, max_inclusive_version=node.opset, domain=node.domain)
     defaults = {k: attribute_value(a.default_value, node.name) for k, a in schema.attributes.items() if a.default_value.name}
     full = Node(node.name, node.op_type, node.opset, node.inputs, node.outputs, defaults | dict(node.attributes), node.domain)
-    from onnx import helper, numpy_helper
-
     used = [i for i in dict.fromkeys(node.inputs) if i]
     given = {i: type_proto(values[i]) for i in used}
     data = {i: numpy_helper.from_array(np.ascontiguousarray(constants[i]), name=i) for i in used if i in constants and prod(constants[i].shape) <= 256}

@@ -25,7 +25,6 @@ from polydl.graph.structure import (
     schema_of,
     sorted_nodes,
 )
-from polydl.ops import registry
 
 __all__ = ["Supported", "import_model", "load_model", "refuse", "unsupported"]
 
@@ -276,4 +275,6 @@ def _needed(state: Inference, outputs: Iterable[str]) -> list[Node]:
 
 
 def _in_table(op_type: str) -> bool:
+    from polydl.ops import registry  # late: reading a model to inspect it needs no operators
+
     return ("", op_type) in registry.supported()

@@ -1,7 +1,7 @@
 """Old spellings made new.
 
 Operator set 6: binary operators with the attributes `broadcast` and `axis` become numpy-style ones of operator set 7.
-BatchNormalization before operator set 9 (statistics per channel) becomes that of 9.
+BatchNormalization before operator set 14 (inference, statistics per channel) becomes that of 15.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def upgrade(graph: Graph) -> Graph:
     """The same graph in spellings that the rest of polydl reads: of operator set 7 or later."""
     e = Editor(graph)
     for node in e.nodes():
-        if node.op_type == "BatchNormalization" and node.opset < 9:
-            if node.integer("spatial", 1) == 1:
+        if node.op_type == "BatchNormalization" and node.opset < 14:
+            if node.integer("spatial", 1) == 1 and len(node.outputs) == 1:  # one output: inference
                 attributes = {k: v for k, v in node.attributes.items() if k in ("epsilon", "momentum")}
-                e.substitute(node, replace(node, opset=9, attributes=attributes))
+                e.substitute(node, replace(node, opset=15, attributes=attributes))
             continue
         if node.opset >= 7:
             continue
