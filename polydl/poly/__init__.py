@@ -15,11 +15,10 @@ from polydl.poly.ast import (
     affine_ast,
     evaluate,
     format_ast,
-    generate,
-    iterator_names,
 )
 from polydl.poly.dependences import bounds_violation, dependences
 from polydl.poly.footprint import Footprint, footprint
+from polydl.poly.generate import generate, iterator_names
 from polydl.poly.isl import budget, operations_spent
 from polydl.poly.legality import Violation, carried_by, check, independent, parallel_members
 from polydl.poly.model import Access, AccessKind, Box, Dependence, DependenceKind, Scop, Statement

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
 
 from polydl.errors import InvalidProgram
 
@@ -39,7 +38,7 @@ class Mod:
         return f"(({self.dividend}) mod {self.modulus})"
 
 
-Atom = Union[str, FloorDiv, Mod]
+Atom = str | FloorDiv | Mod
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,9 @@ def parse(text: str) -> Affine:
         nonlocal position
         token = peek()
         if not token or (expected is not None and token != expected):
-            raise InvalidProgram(f"cannot parse the affine expression '{text}'", where=f"at '{token or 'end'}'")
+            raise InvalidProgram(
+                f"cannot parse the affine expression '{text}'", where=f"at '{token or 'end'}'"
+            )
         position += 1
         return token
 

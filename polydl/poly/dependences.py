@@ -19,10 +19,10 @@ import islpy
 
 from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine
-from polydl.poly.isl import guarded, map_of, remember_map
+from polydl.poly.isl import guarded, map_of, remember_map, set_of
 from polydl.poly.model import Access, AccessKind, Dependence, DependenceKind, Scop, Statement
 from polydl.poly.paths import Path, Position, common_coordinates, initial_tree, paths
-from polydl.poly.sets import access_relation, box_text, point_coordinates, primed, relation_text, restrict, set_of
+from polydl.poly.sets import access_relation, box_text, point_coordinates, primed, relation_text, restrict
 from polydl.poly.tree import Tree
 
 __all__ = ["bounds_violation", "dependences", "is_reduction_pair"]
@@ -186,7 +186,7 @@ def _distance(relation: islpy.Map) -> tuple[int, ...] | None:
 
 @guarded
 def bounds_violation(scop: Scop) -> tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
-    """An affine access that leaves its tensor: `(statement, tensor, parameters, instance, cell)`; None if all stay inside.
+    """An affine access that leaves its tensor: `(statement, tensor, parameters, instance, cell)`; None if none does.
 
     Data-dependent subscripts are not looked at: they are checked at run time.
     """

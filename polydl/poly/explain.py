@@ -1,4 +1,4 @@
-"""Why a schedule is illegal, in words: a concrete pair of instances, the cell they share, and a repair if there is one."""
+"""Why a schedule is illegal, in words: a concrete pair of instances, the cell they share, and a repair if any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import islpy
 from polydl.poly.affine import Affine
 from polydl.poly.isl import map_of
 from polydl.poly.model import Dependence, Scop, Statement
-from polydl.poly.sets import point_coordinates, primed, relation_text
+from polydl.poly.sets import header, point_coordinates, primed
 from polydl.poly.signs import Meeting
 from polydl.poly.tree import Member
 from polydl.vocabulary import Binding
@@ -47,7 +47,9 @@ def explain_order(
     cell = _cell(scop, dependence, parameters, source, sink)
     what = _what(dependence, parameters, source, sink, cell)
     if at < 0:
-        reason = f"{what}, but the tree runs {dependence.sink} first where both have the same loop coordinates."
+        reason = (
+            f"{what}, but the tree runs {dependence.sink} first where both have the same loop coordinates."
+        )
         repair = f"Run {dependence.source} before {dependence.sink} in their sequence."
         return Violation(dependence, parameters, source, sink, cell, "", reason, repair)
     loop = loops[at]
@@ -65,7 +67,8 @@ def explain_order(
             repair = f"Keep '{loop.name}' sequential, or bind a loop that carries no dependence."
     else:
         reason = (
-            f"{what}, but at loop '{loop.name}' the sink has coordinate {there} and runs before the source, which has {here}."
+            f"{what}, but at loop '{loop.name}' the sink has coordinate {there} and runs before the source, "
+            f"which has {here}."
         )
         repair = _order_repair(scop, dependence, meeting, loops, at)
     return Violation(dependence, parameters, source, sink, cell, loop.name, reason, repair)
@@ -156,11 +159,8 @@ def _range(scop: Scop, dependence: Dependence, difference: Affine) -> tuple[int 
     """Smallest and largest value of an expression over a dependence; None where unbounded."""
     source, sink = scop.statement(dependence.source), scop.statement(dependence.sink)
     outputs = [f"{i}'" for i in sink.iterators]
-    pairs = map_of(relation_text(scop.parameters, source.name, source.iterators, sink.name, outputs, "")).wrap()
-    value = map_of(
-        f"{str(pairs).split('->')[0] + '-> ' if scop.parameters else ''}{{ [{source.name}[{', '.join(source.iterators)}] -> "
-        f"{sink.name}[{', '.join(outputs)}]] -> [{difference}] }}"
-    )
+    pair = f"[{source.name}[{', '.join(source.iterators)}] -> {sink.name}[{', '.join(outputs)}]]"
+    value = map_of(f"{header(scop.parameters)}{{ {pair} -> [{difference}] }}")
     image = map_of(dependence.relation).wrap().apply(value)
     low, high = image.dim_min_val(0), image.dim_max_val(0)
     return (

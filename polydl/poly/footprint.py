@@ -8,7 +8,8 @@ import islpy
 
 from polydl.errors import InvalidProgram, NotApplicable
 from polydl.poly.affine import Affine
-from polydl.poly.ast import Ast, affine_ast, iterator_names
+from polydl.poly.ast import Ast, affine_ast
+from polydl.poly.generate import iterator_names
 from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop
 from polydl.poly.paths import paths

@@ -18,7 +18,16 @@ import islpy
 
 from polydl.errors import InvalidProgram, PolyhedralBlowup
 
-__all__ = ["DEFAULT_OPERATIONS", "budget", "guarded", "map_of", "operations_spent", "remember_map", "set_of", "thread_context"]
+__all__ = [
+    "DEFAULT_OPERATIONS",
+    "budget",
+    "guarded",
+    "map_of",
+    "operations_spent",
+    "remember_map",
+    "set_of",
+    "thread_context",
+]
 
 DEFAULT_OPERATIONS = 20_000_000  # about one to two seconds of isl on one 2024 core
 _CACHE_ENTRIES = 4096

@@ -69,8 +69,8 @@ def _meet(scop: Scop, p: Path, q: Path, depth: int | None = None) -> tuple[Meeti
     end: End
     if shared < min(len(p.coordinates), len(q.coordinates)):
         here, there = p.coordinates[shared], q.coordinates[shared]
-        assert isinstance(here, Position) and isinstance(there, Position)
-        end = "before" if here.index < there.index else "after"
+        earlier = isinstance(here, Position) and isinstance(there, Position) and here.index < there.index
+        end = "before" if earlier else "after"
     elif p.statement == q.statement:
         end = "same"
     else:
@@ -118,7 +118,9 @@ def _where(scop: Scop, dependence: Dependence, condition: str) -> islpy.Map:
     """All pairs of instances with this condition over iterators and primed sink iterators."""
     source, sink = scop.statement(dependence.source), scop.statement(dependence.sink)
     outputs = [f"{i}'" for i in sink.iterators]
-    return map_of(relation_text(scop.parameters, source.name, source.iterators, sink.name, outputs, condition))
+    return map_of(
+        relation_text(scop.parameters, source.name, source.iterators, sink.name, outputs, condition)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +194,9 @@ def _apart(scop: Scop, dependence: Dependence, tensor: str, p: Path, q: Path) ->
 
 
 @guarded
-def carried_by(scop: Scop, tree: Tree, dependences: tuple[Dependence, ...], name: str) -> tuple[Dependence, ...]:
+def carried_by(
+    scop: Scop, tree: Tree, dependences: tuple[Dependence, ...], name: str
+) -> tuple[Dependence, ...]:
     """The dependences between instances that differ in this loop and agree in all loops outside it."""
     by_statement = _by_statement(scop, tree)
     found = []
@@ -220,9 +224,7 @@ def carried_by(scop: Scop, tree: Tree, dependences: tuple[Dependence, ...], name
 
 
 @guarded
-def parallel_members(
-    scop: Scop, tree: Tree, dependences: tuple[Dependence, ...]
-) -> tuple[str, ...]:
+def parallel_members(scop: Scop, tree: Tree, dependences: tuple[Dependence, ...]) -> tuple[str, ...]:
     """Names of the loops that carry no dependence, in order: each alone could be bound parallel or vector."""
     return tuple(m.name for m in members(tree) if not carried_by(scop, tree, dependences, m.name))
 
@@ -232,5 +234,6 @@ def independent(
 ) -> bool:
     """Whether no dependence connects a statement of one set with one of the other, either way."""
     return not any(
-        (d.source in first and d.sink in second) or (d.source in second and d.sink in first) for d in dependences
+        (d.source in first and d.sink in second) or (d.source in second and d.sink in first)
+        for d in dependences
     )

@@ -22,7 +22,7 @@ class AccessKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`{ S[iterators] -> tensor[subscripts] }`. A subscript None is data-dependent: it may be any in range (reads only)."""
+    """`{ S[iterators] -> tensor[subscripts] }`. A subscript None is data-dependent: any in range (reads only)."""
 
     kind: AccessKind
     tensor: str
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`domain` is isl text of one set whose tuple is `name[iterators]`; `reduction` the operator of its UPDATE access."""
+    """`domain`: isl text of one set with tuple `name[iterators]`; `reduction`: the operator of its UPDATE access."""
 
     name: str
     iterators: tuple[str, ...]
@@ -50,7 +50,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Scop:
-    """A static control part. `statements` are in textual order; `context` is isl text of the parameters' constraints."""
+    """A static control part. `statements` are in textual order; `context`: isl text of the parameters' constraints."""
 
     parameters: tuple[str, ...]
     context: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Union, assert_never
+from typing import assert_never
 
 from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine, constant, dim
@@ -27,7 +27,7 @@ class Position:
     index: int
 
 
-Coordinate = Union[Member, Position]
+Coordinate = Member | Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,28 @@ def _descend(node: Tree, here: list[Path], found: list[Path]) -> None:
             for p in here:
                 exprs = tuple(_expr(m, p.statement) for m in members)
                 below.append(
-                    Path(p.statement, p.coordinates + members, p.exprs + exprs, p.conditions, p.allocations, p.marks)
+                    Path(
+                        p.statement,
+                        p.coordinates + members,
+                        p.exprs + exprs,
+                        p.conditions,
+                        p.allocations,
+                        p.marks,
+                    )
                 )
             _descend(child, below, found)
         case Sequence(children=children):
             for k, child in enumerate(children):
                 at, value = Position(k), constant(k)
                 below = [
-                    Path(p.statement, (*p.coordinates, at), (*p.exprs, value), p.conditions, p.allocations, p.marks)
+                    Path(
+                        p.statement,
+                        (*p.coordinates, at),
+                        (*p.exprs, value),
+                        p.conditions,
+                        p.allocations,
+                        p.marks,
+                    )
                     for p in here
                 ]
                 _descend(child, below, found)
@@ -90,7 +104,9 @@ def _descend(node: Tree, here: list[Path], found: list[Path]) -> None:
                 if p.statement in chosen:
                     condition = chosen[p.statement]
                     conditions = (*p.conditions, condition) if condition else p.conditions
-                    below.append(Path(p.statement, p.coordinates, p.exprs, conditions, p.allocations, p.marks))
+                    below.append(
+                        Path(p.statement, p.coordinates, p.exprs, conditions, p.allocations, p.marks)
+                    )
             _descend(child, below, found)
         case Allocate(child=child):
             below = []

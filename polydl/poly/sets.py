@@ -41,14 +41,21 @@ def header(parameters: Iterable[str]) -> str:
     return f"[{names}] -> " if names else ""
 
 
-def set_text(parameters: Iterable[str], name: str, iterators: Iterable[str], conditions: Iterable[str]) -> str:
+def set_text(
+    parameters: Iterable[str], name: str, iterators: Iterable[str], conditions: Iterable[str]
+) -> str:
     """isl text of `{ name[iterators] : conditions }`; empty conditions are true."""
     body = " and ".join(f"({c})" for c in conditions if c)
     return f"{header(parameters)}{{ {name}[{', '.join(iterators)}]{' : ' + body if body else ''} }}"
 
 
 def relation_text(
-    parameters: Iterable[str], source: str, inputs: Iterable[str], sink: str, outputs: Iterable[str], condition: str
+    parameters: Iterable[str],
+    source: str,
+    inputs: Iterable[str],
+    sink: str,
+    outputs: Iterable[str],
+    condition: str,
 ) -> str:
     """isl text of `{ source[inputs] -> sink[outputs] : condition }`."""
     left, right = f"{source}[{', '.join(inputs)}]", f"{sink}[{', '.join(outputs)}]"
@@ -145,7 +152,7 @@ def restricted_domain(scop: Scop, statement: Statement, conditions: tuple[str, .
 
 
 def access_relation(scop: Scop, statement: Statement, access: Access) -> islpy.Map:
-    """Instances to the cells they may touch; a data-dependent subscript is anything in the box.  # { S[..] -> T[..] }"""
+    """Instances to the cells they may touch, anything in the box if data-dependent.  # { S[..] -> T[..] }"""
     box = dict(scop.tensors)[access.tensor]
     cells = [f"c{k}'" for k in range(len(access.subscripts))]
     parts = []
@@ -269,8 +276,8 @@ def extent(domain: str, name: str) -> tuple[Affine, Affine] | None:
 
 
 def single_affine(pieces: islpy.PwAff) -> Affine | None:
-    """The expression of a piecewise affine with one piece; None if there are more."""
-    pieces = pieces.coalesce()
+    """The one expression of a piecewise affine wherever it has a value; None if there are more."""
+    pieces = pieces.gist(pieces.domain()).coalesce()
     return from_isl(pieces.as_aff()) if pieces.isa_aff() else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import inf
-from typing import Union
+from typing import Any, Union
 
 import islpy
 
@@ -69,9 +69,7 @@ class Piece:
 
 
 @lru_cache(maxsize=4096)
-def pieces(
-    relation: str, source: tuple[str, ...], sink: tuple[str, ...], same: bool
-) -> tuple[Piece, ...]:
+def pieces(relation: str, source: tuple[str, ...], sink: tuple[str, ...], same: bool) -> tuple[Piece, ...]:
     """The convex parts of a dependence relation; `same`: source and sink are one statement."""
     listed = map_of(relation).get_basic_map_list()
     return tuple(_piece(listed.get_at(k), source, sink, same) for k in range(listed.n_basic_map()))
@@ -157,14 +155,16 @@ class _Table:
             return None
         return {k: c for k, c in total.items() if c}
 
-    def _add(self, expr: Affine, factor: int, names: dict[str | FloorDiv, int], total: dict[Key, int]) -> None:
+    def _add(
+        self, expr: Affine, factor: int, names: dict[str | FloorDiv, int], total: dict[Key, int]
+    ) -> None:
         """Add `factor · expr`: base atoms to `names`, variables to `total`."""
         total[""] = total.get("", 0) + factor * expr.constant
         for atom, c in expr.terms:
             if isinstance(atom, str):
                 value = self.values.get(atom)
                 if value is None:
-                    where: dict = total if atom.startswith("+") else names
+                    where: dict[Any, int] = total if atom.startswith("+") else names
                     where[atom] = where.get(atom, 0) + factor * c
                 else:
                     self._add_plain(value, factor * c, names, total)
@@ -175,14 +175,21 @@ class _Table:
                 self._add_quotient(atom.dividend, atom.divisor, factor * c, names, total)
 
     @staticmethod
-    def _add_plain(value: Affine, factor: int, names: dict[str | FloorDiv, int], total: dict[Key, int]) -> None:
+    def _add_plain(
+        value: Affine, factor: int, names: dict[str | FloorDiv, int], total: dict[Key, int]
+    ) -> None:
         total[""] = total.get("", 0) + factor * value.constant
         for atom, c in value.terms:
-            where: dict = total if isinstance(atom, str) and atom.startswith("+") else names
+            where: dict[Any, int] = total if isinstance(atom, str) and atom.startswith("+") else names
             where[atom] = where.get(atom, 0) + factor * c
 
     def _add_quotient(
-        self, dividend: Affine, divisor: int, factor: int, names: dict[str | FloorDiv, int], total: dict[Key, int]
+        self,
+        dividend: Affine,
+        divisor: int,
+        factor: int,
+        names: dict[str | FloorDiv, int],
+        total: dict[Key, int],
     ) -> None:
         inner: dict[str | FloorDiv, int] = {}
         moved: dict[Key, int] = {}

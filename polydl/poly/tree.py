@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Union, assert_never
+from typing import assert_never
 
 from polydl.poly.affine import Affine
 from polydl.vocabulary import Binding, Memory
@@ -47,7 +47,9 @@ class Member:
     """One loop: per statement the time coordinate, and how its iterations are executed."""
 
     name: str
-    exprs: tuple[tuple[str, Affine], ...]  # statement name -> expression over its iterators and the parameters
+    exprs: tuple[
+        tuple[str, Affine], ...
+    ]  # statement name -> expression over its iterators and the parameters
     binding: Binding = Binding.SEQUENTIAL
 
     def expr(self, statement: str) -> Affine:
@@ -97,7 +99,7 @@ class Leaf:
     pass
 
 
-Tree = Union[Band, Sequence, Filter, Allocate, Mark, Leaf]
+Tree = Band | Sequence | Filter | Allocate | Mark | Leaf
 
 
 def children(tree: Tree) -> tuple[Tree, ...]:

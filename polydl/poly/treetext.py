@@ -154,7 +154,7 @@ class _Reader:
                 return Band(tuple(loops), self.node(indent + 2))
             case _:
                 self.at -= 1
-                self.fail(f"'{line}' is not a node")
+                return self.fail(f"'{line}' is not a node")
 
     def quoted(self, text: str) -> str:
         try:

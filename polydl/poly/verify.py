@@ -35,7 +35,9 @@ def _verify(scop: Scop, tree: Tree) -> None:
     seen: set[str] = set()
     for member in members(tree):
         if member.name in seen:
-            raise InvalidProgram(f"two loops are called '{member.name}'", why="loop names are unique in a tree")
+            raise InvalidProgram(
+                f"two loops are called '{member.name}'", why="loop names are unique in a tree"
+            )
         seen.add(member.name)
     _descend(scop, tree, {s.name: () for s in scop.statements}, "the root")
     for path in paths(scop, tree):
@@ -82,7 +84,9 @@ def _descend(scop: Scop, node: Tree, reaching: dict[str, tuple[str, ...]], where
             _descend(scop, child, _selected(node, reaching), where)
         case Allocate(tensor=tensor, child=child):
             if tensor not in dict(scop.tensors):
-                raise InvalidProgram(f"the tree allocates '{tensor}', which the program does not have", where=where)
+                raise InvalidProgram(
+                    f"the tree allocates '{tensor}', which the program does not have", where=where
+                )
             _descend(scop, child, reaching, where)
         case Mark(child=child):
             _descend(scop, child, reaching, where)
@@ -123,7 +127,9 @@ def _partition(
 
 
 @lru_cache(maxsize=4096)
-def _partition_problem(scop: Scop, statement: Statement, outer: tuple[str, ...], parts: tuple[str, ...]) -> str:
+def _partition_problem(
+    scop: Scop, statement: Statement, outer: tuple[str, ...], parts: tuple[str, ...]
+) -> str:
     rest = restrict(scop, statement, outer)
     if not parts:
         return "" if rest.is_empty() else "lose all instances"
@@ -137,7 +143,9 @@ def _partition_problem(scop: Scop, statement: Statement, outer: tuple[str, ...],
 
 def _injective(scop: Scop, path: Path) -> bool:
     statement = scop.statement(path.statement)
-    return _determined(statement.iterators, path.exprs) or _tells_apart(scop, statement, path.exprs, path.conditions)
+    return _determined(statement.iterators, path.exprs) or _tells_apart(
+        scop, statement, path.exprs, path.conditions
+    )
 
 
 @lru_cache(maxsize=4096)
