@@ -23,7 +23,7 @@ from polydl.poly.isl import budget, operations_spent
 from polydl.poly.legality import Violation, carried_by, check, independent, parallel_members
 from polydl.poly.model import Access, AccessKind, Box, Dependence, DependenceKind, Scop, Statement
 from polydl.poly.paths import Coordinate, Path, Position, common_coordinates, initial_tree, paths
-from polydl.poly.sets import count, extent, intersect, is_empty, is_subset, points, sample
+from polydl.poly.sets import count, extent, intersect, is_empty, is_subset, points, sample, set_text
 from polydl.poly.tree import (
     Allocate,
     Band,
@@ -105,6 +105,7 @@ __all__ = [
     "points",
     "render",
     "sample",
+    "set_text",
     "statements_below",
     "verify",
     "walk",

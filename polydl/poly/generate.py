@@ -12,7 +12,7 @@ from polydl.poly.affine import Affine
 from polydl.poly.ast import Ast, BlockNode, CallNode, ForNode, IfNode, Node, Op, Operator, simplified
 from polydl.poly.isl import guarded, map_of, set_of, thread_context
 from polydl.poly.model import Scop, Statement
-from polydl.poly.paths import paths
+from polydl.poly.paths import Path, Position, paths
 from polydl.poly.sets import restrict, schedule_text
 from polydl.poly.tree import Band, Filter, Leaf, Member, Sequence, Tree
 
@@ -39,10 +39,16 @@ def generate(scop: Scop, tree: Tree) -> Node:
     Raises `PolyhedralBlowup` where isl's budget does not suffice.
     """
     context = set_of(scop.context).params() if scop.context else set_of("{ : }").params()
-    depth = max(len(p.coordinates) for p in paths(scop, tree))
+    every = paths(scop, tree)
+    depth = max(len(p.coordinates) for p in every)
     reaching = tuple(_Reaching(s, (), ()) for s in scop.statements)
-    generator = _Generator(scop, iterator_names(scop, depth))
-    return generator.generate(tree, reaching, 0, context, {}) or BlockNode(())
+    generator = _Generator(scop, iterator_names(scop, depth), {_place(p): k for k, p in enumerate(every)})
+    return generator.generate(tree, reaching, 0, context, {}, ()) or BlockNode(())
+
+
+def _place(path: Path) -> tuple[str, tuple[int, ...]]:
+    """What tells a path from the others: its statement and the children taken at sequences."""
+    return path.statement, tuple(c.index for c in path.coordinates if isinstance(c, Position))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class _Reaching:
 class _Generator:
     scop: Scop
     names: tuple[str, ...]  # of the schedule dimensions
+    numbers: Mapping[tuple[str, tuple[int, ...]], int]  # the positions of paths, by `_place`
 
     def generate(
         self,
@@ -66,8 +73,10 @@ class _Generator:
         depth: int,
         context: islpy.Set,
         known: dict[str, Ast],
+        taken: tuple[int, ...],
     ) -> Node | None:
-        """The code of one subtree. `context` constrains parameters and outer iterators, `known` replaces some."""
+        """The code of one subtree. `context` constrains parameters and outer iterators, `known` replaces some,
+        `taken` are the children taken at the sequences outside."""
         loops: list[tuple[int, Member]] = []
         while not isinstance(tree, (Sequence, Leaf)):
             if isinstance(tree, Band):
@@ -81,14 +90,16 @@ class _Generator:
         dims = {self.names[d]: d for d, _ in loops}
         times = [[m.expr(r.statement.name) for _, m in loops] for r in reaching]
         if isinstance(tree, Leaf) and len(reaching) == 1:
+            name = reaching[0].statement.name
+            number = self.numbers[name, taken]
             node = self._ask(self._schedule(reaching[0], times[0]), dims, context, ())
-            return _node(node, dims, known, None)
+            return _node(node, dims, known, lambda arguments: CallNode(name, arguments, number))
         inside = tuple(
             _Reaching(r.statement, r.conditions, r.outer + tuple(zip(dims, t, strict=True)))
             for r, t in zip(reaching, times, strict=True)
         )
         if not loops:
-            return self._children(tree, inside, depth, context, known)
+            return self._children(tree, inside, depth, context, known, taken)
         # What any statement needs of the loops here.  # { [loops] }
         scanned = self._schedule(reaching[0], times[0]).range()
         for r, t in zip(reaching[1:], times[1:], strict=True):
@@ -102,7 +113,7 @@ class _Generator:
 
         def body(coordinates: tuple[Ast, ...]) -> Node | None:
             values = {**known, **dict(zip(dims, coordinates, strict=True))}
-            return self._children(tree, inside, depth, below, values)
+            return self._children(tree, inside, depth, below, values, taken)
 
         return _node(node, dims, known, body)
 
@@ -113,11 +124,15 @@ class _Generator:
         depth: int,
         context: islpy.Set,
         known: dict[str, Ast],
+        taken: tuple[int, ...],
     ) -> Node | None:
         if isinstance(tree, Sequence):
-            found = [self.generate(c, reaching, depth + 1, context, known) for c in tree.children]
+            found = [
+                self.generate(c, reaching, depth + 1, context, known, (*taken, k))
+                for k, c in enumerate(tree.children)
+            ]
         else:  # statements of equal time: textual order
-            found = [self.generate(tree, (r,), depth, context, known) for r in reaching]
+            found = [self.generate(tree, (r,), depth, context, known, taken) for r in reaching]
         return _block([c for c in found if c is not None])
 
     def _select(self, node: Filter, reaching: tuple[_Reaching, ...]) -> tuple[_Reaching, ...]:
@@ -209,9 +224,9 @@ Body = Callable[[tuple[Ast, ...]], Node | None]
 
 
 def _node(
-    node: islpy.AstNode, dims: Mapping[str, int], known: dict[str, Ast], inner: Body | None
+    node: islpy.AstNode, dims: Mapping[str, int], known: dict[str, Ast], inner: Body
 ) -> Node | None:
-    """An isl node. A call is a statement instance, or (with `inner`) stands for what runs at these coordinates."""
+    """An isl node; a call in it becomes what `inner` makes of its arguments."""
     kind = node.get_type()
     if kind == islpy.ast_node_type.for_:
         iterator = node.for_get_iterator().get_id().get_name()
@@ -242,7 +257,5 @@ def _node(
     if kind == islpy.ast_node_type.user:
         call = node.user_get_expr()
         arguments = tuple(_expr(call.get_op_arg(k), known) for k in range(1, call.get_op_n_arg()))
-        return (
-            CallNode(call.get_op_arg(0).get_id().get_name(), arguments) if inner is None else inner(arguments)
-        )
+        return inner(arguments)
     raise InvalidProgram(f"isl generated an unexpected node ({kind})")
