@@ -98,7 +98,11 @@ def _evaluate(e: Expr, env: Mapping[str, Any], load: LoadElement, active: Array 
         case Ramp(base, stride, lanes):
             start = _evaluate(base, env, load, active)
             with np.errstate(over="ignore"):
-                return start + np.arange(lanes, dtype=start.dtype) * start.dtype.type(stride) if lanes > 1 else start
+                return (
+                    start + np.arange(lanes, dtype=start.dtype) * start.dtype.type(stride)
+                    if lanes > 1
+                    else start
+                )
         case Broadcast(x, lanes):
             value = _evaluate(x, env, load, active)
             return np.broadcast_to(value, (lanes,)) if lanes > 1 else value
@@ -260,7 +264,9 @@ class _Machine:
                 array[self._checked(s.buffer, array, subscripts)] = element
 
 
-def _by_lane(lanes: int, index: list[Value], value: Value, mask: Value) -> list[tuple[tuple[Value, ...], Value, Value]]:
+def _by_lane(
+    lanes: int, index: list[Value], value: Value, mask: Value
+) -> list[tuple[tuple[Value, ...], Value, Value]]:
     """Subscripts, value and mask of every lane."""
     columns = [np.broadcast_to(x, (lanes,)) for x in (*index, value, mask)]
     return [(tuple([c[i] for c in columns[:-2]]), columns[-2][i], columns[-1][i]) for i in range(lanes)]
@@ -311,4 +317,6 @@ def _undefined(shape: tuple[int, ...], dtype: DType) -> Array:
         return np.full(shape, np.nan, dtype.numpy)
     if dtype == BOOL:
         return np.ones(shape, dtype.numpy)
-    return np.full(int(np.prod(shape)) * dtype.bytes, UNDEFINED_BYTE, np.uint8).view(dtype.numpy).reshape(shape)
+    return (
+        np.full(int(np.prod(shape)) * dtype.bytes, UNDEFINED_BYTE, np.uint8).view(dtype.numpy).reshape(shape)
+    )

@@ -208,7 +208,7 @@ class _Printer:
                 where = "" if mask is None else f"{' ' if index else ''}where {self.expr(mask, 0)}"
                 kind = "" if self._buffers.get(buffer, F32) == dtype else _type_text(dtype, 1)
                 return f"{name_text(buffer)}[{self._list(index)}{where}]{kind}"
-            case Binary("min" | "max" as op, a, b):
+            case Binary(op, a, b) if op not in INFIX:
                 return f"{op}({self._list((a, b))})"
             case Binary(op, a, b):
                 sign, level = INFIX[op]

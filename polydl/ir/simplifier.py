@@ -344,11 +344,14 @@ class Simplifier:
         choose = min if op == "min" else max
         if len(literals) > 1:
             best = choose(int(c.value) for c in literals)
-            ordered = [*ordered[: -len(literals)], space.fit(space.literal(best, a.dtype), max(a.lanes, b.lanes))]
-        node = ordered[0]
-        for x in ordered[1:]:
-            node = space.binary(op, node, x)
-        return space.atom(node, a.dtype, low, high)
+            ordered = [
+                *ordered[: -len(literals)],
+                space.fit(space.literal(best, a.dtype), max(a.lanes, b.lanes)),
+            ]
+        chain = ordered[0]
+        for operand in ordered[1:]:
+            chain = space.binary(op, chain, operand)
+        return space.atom(chain, a.dtype, low, high)
 
     def _compare(self, op: str, a: Linear, b: Linear) -> Expr:
         space = self._space

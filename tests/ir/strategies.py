@@ -84,13 +84,17 @@ def index_expressions(draw: st.DrawFn, depth: int = 4) -> Expr:
             )
         )
     a = draw(index_expressions(depth=depth - 1))
-    kind = draw(st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "divmod", "min", "max", "select", "neg"]))
+    kind = draw(
+        st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "divmod", "min", "max", "select", "neg"])
+    )
     constant = Const(draw(st.sampled_from([0, 1, 2, 3, 4, 6, 8, 12, 16, 16, -1, -2])), INDEX)
     match kind:
         case "mul" | "floordiv" | "mod":
             return Binary(kind, a, constant)
         case "divmod":
-            return Binary("add", Binary("mul", Binary("floordiv", a, constant), constant), Binary("mod", a, constant))
+            return Binary(
+                "add", Binary("mul", Binary("floordiv", a, constant), constant), Binary("mod", a, constant)
+            )
         case "neg":
             return Unary("neg", a)
     b = draw(index_expressions(depth=depth - 1))
@@ -102,7 +106,7 @@ def index_expressions(draw: st.DrawFn, depth: int = 4) -> Expr:
 
 @st.composite
 def expressions(draw: st.DrawFn, dtype: DType, depth: int = 3) -> Expr:
-    """Well-typed scalar expressions of `dtype` with variables `v_TYPE` and loads of buffers `B_TYPE` of one dimension."""
+    """Well-typed scalar expressions of `dtype` with variables `v_TYPE` and loads of vectors `B_TYPE`."""
     if depth == 0 or draw(st.integers(0, 4)) == 0:
         leaves = [constants(dtype), st.just(Var(f"v_{dtype.name}", dtype))]
         if dtype != BOOL:
@@ -132,12 +136,16 @@ def expressions(draw: st.DrawFn, dtype: DType, depth: int = 3) -> Expr:
         case "not":
             return Unary("not", inner(BOOL))
         case "unary":
-            return Unary(draw(st.sampled_from(["neg", "abs", *(["invert"] if dtype.is_integer else [])])), inner(dtype))
+            return Unary(
+                draw(st.sampled_from(["neg", "abs", *(["invert"] if dtype.is_integer else [])])), inner(dtype)
+            )
         case "call":
             function = draw(st.sampled_from(["floor", "ceil", "trunc", "sqrt", "exp", "fma", "fmod", "pow"]))
             return Call(function, tuple(inner(dtype) for _ in range(FUNCTIONS[function])))
         case _:
-            integer = ["floordiv", "mod", "bitand", "bitor", "bitxor", "shl", "shr"] if dtype.is_integer else []
+            integer = (
+                ["floordiv", "mod", "bitand", "bitor", "bitxor", "shl", "shr"] if dtype.is_integer else []
+            )
             op = draw(st.sampled_from(["add", "sub", "mul", "div", "min", "max", *integer]))
             return Binary(op, inner(dtype), inner(dtype))
 

@@ -17,7 +17,6 @@ from polydl.ir.rewrite import walk_stmts
 from tests.ir.strategies import any_expression, any_kernel, any_statement
 
 
-
 @given(any_expression)
 @settings(max_examples=400)
 def test_expressions_survive_the_text(e: Expr) -> None:
@@ -80,7 +79,9 @@ def test_text_of_a_kernel() -> None:
     assert print_kernel(k) == KERNEL
     (loop,) = (s for s in walk_stmts(k.body) if isinstance(s, For) and s.var == "n")
     (store,) = (s for s in walk_stmts(loop) if isinstance(s, Store) and s.mask is not None)
-    assert Load("W", (Var("v"),), F64) in [e for s in walk_stmts(k.body) if isinstance(s, Store) for e in _loads(s)]
+    assert Load("W", (Var("v"),), F64) in [
+        e for s in walk_stmts(k.body) if isinstance(s, Store) for e in _loads(s)
+    ]
     assert store.value.dtype == F32
 
 
