@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import platform
 import sys
 import threading
@@ -148,3 +149,13 @@ def _request_tiles() -> None:
             "the kernel refuses the AMX tile registers", why=f"arch_prctl: errno {ctypes.get_errno()}",
             next="build without the amx features",
         )  # fmt: skip
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -113,7 +113,8 @@ class Teams:
         self._reset()
 
     def _reset(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        # Re-entrant: a collection of garbage while it is held may end a module, which unregisters here.
+        self._condition = threading.Condition(threading.RLock())
         self._idle: dict[int, list[Team]] = {}
         self._users: Counter[int] = Counter()
         self._workers = 0  # of all teams, idle or leased
@@ -121,7 +122,9 @@ class Teams:
         self._room = 0  # workers for which there are processors; found at the first lease
 
     def _after_fork(self) -> None:
-        """In the child no worker lives; its users (modules) do."""
+        """In the child no worker lives; its users (modules) do. Locks may have been held by threads that are gone."""
+        global _native_lock
+        _native_lock = threading.Lock()
         users = self._users
         self._reset()
         self._users = users
