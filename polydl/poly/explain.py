@@ -45,7 +45,8 @@ def explain_order(
     """The violation by these pairs at shared loop number `at` (-1: after all shared loops)."""
     parameters, source, sink = _smallest_pair(scop, dependence, bad)
     cell = _cell(scop, dependence, parameters, source, sink)
-    what = _what(dependence, parameters, source, sink, cell)
+    concurrent = at >= 0 and loops[at].binding in (Binding.PARALLEL, Binding.VECTOR)
+    what = _what(dependence, parameters, source, sink, cell, order=not concurrent)
     if at < 0:
         reason = (
             f"{what}, but the tree runs {dependence.sink} first where both have the same loop coordinates."
@@ -56,7 +57,7 @@ def explain_order(
     values = dict(parameters)
     here = meeting.source[at].evaluate({**values, **_names(scop, dependence.source, source)})
     there = meeting.sink[at].evaluate({**values, **_names(scop, dependence.sink, sink)})
-    if loop.binding in (Binding.PARALLEL, Binding.VECTOR):
+    if concurrent:
         reason = (
             f"{what}, but loop '{loop.name}' is {loop.binding.value}: iterations {here} and {there} may run at the "
             f"same time."
@@ -78,7 +79,7 @@ def explain_storage(scop: Scop, dependence: Dependence, loop: str, bad: islpy.Ma
     """The violation by pairs that share an element of an allocated tensor from different arrivals."""
     parameters, source, sink = _smallest_pair(scop, dependence, bad)
     cell = _cell(scop, dependence, parameters, source, sink)
-    what = _what(dependence, parameters, source, sink, cell)
+    what = _what(dependence, parameters, source, sink, cell, order=not dependence.reduction)
     where = f"in different iterations of loop '{loop}'" if loop else "at different places of the tree"
     reason = f"{what}, but '{dependence.tensor}' is allocated afresh between them: they run {where}."
     repair = f"Allocate '{dependence.tensor}' outside " + (f"loop '{loop}'." if loop else "both places.")
@@ -97,9 +98,15 @@ def _what(
     source: tuple[int, ...],
     sink: tuple[int, ...],
     cell: tuple[int | None, ...],
+    order: bool = True,
 ) -> str:
     numbers = ", ".join("?" if c is None else str(c) for c in cell)
     at = f" (at {', '.join(f'{n} = {v}' for n, v in parameters)})" if parameters else ""
+    if dependence.reduction and not order:
+        return (
+            f"{dependence.source}({', '.join(map(str, source))}) and "
+            f"{dependence.sink}({', '.join(map(str, sink))}){at} both update {dependence.tensor}[{numbers}]"
+        )
     kind = "reduction" if dependence.reduction else dependence.kind.value
     return (
         f"{dependence.source}({', '.join(map(str, source))}) must run before "

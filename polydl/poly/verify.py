@@ -15,7 +15,7 @@ from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop, Statement
 from polydl.poly.paths import Path, paths
 from polydl.poly.sets import header, restrict
-from polydl.poly.tree import Allocate, Band, Filter, Leaf, Mark, Sequence, Tree, members
+from polydl.poly.tree import Allocate, Band, Filter, Leaf, Mark, Sequence, Tree, members, walk
 
 __all__ = ["verify"]
 
@@ -87,6 +87,8 @@ def _descend(scop: Scop, node: Tree, reaching: dict[str, tuple[str, ...]], where
                 raise InvalidProgram(
                     f"the tree allocates '{tensor}', which the program does not have", where=where
                 )
+            if any(isinstance(n, Allocate) and n.tensor == tensor for n in walk(child)):
+                raise InvalidProgram(f"the tree allocates '{tensor}' inside its own allocation", where=where)
             _descend(scop, child, reaching, where)
         case Mark(child=child):
             _descend(scop, child, reaching, where)

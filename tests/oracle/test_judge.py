@@ -1,0 +1,111 @@
+"""The judge accepts a schedule if and only if enumeration finds it legal; generated loops run what the tree says.
+
+`POLYDL_ORACLE_EXAMPLES` sets the number of examples (default 500).
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polydl.errors import InvalidProgram
+from polydl.poly import (
+    Scop,
+    Tree,
+    check,
+    dependences,
+    footprint,
+    format_tree,
+    generate,
+    initial_tree,
+    iterator_names,
+    parse_tree,
+    paths,
+    verify,
+)
+from tests.oracle.brute import BrokenContract, conflicts, execute, is_legal, number, runs
+from tests.oracle.programs import programs, trees
+
+EXAMPLES = int(os.environ.get("POLYDL_ORACLE_EXAMPLES", "500"))
+many = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Scop, Tree]:
+    scop = draw(programs())
+    return scop, draw(trees(scop))
+
+
+def sizes(scop: Scop) -> list[dict[str, int]]:
+    return [{"N": n} for n in (1, 2, 3, 4)] if scop.parameters else [{}]
+
+
+@many
+@given(cases(), st.booleans())
+def test_judge_agrees_with_enumeration(case: tuple[Scop, Tree], reassociate: bool) -> None:
+    scop, tree = case
+    try:
+        expected = all([is_legal(scop, tree, p, reassociate) for p in sizes(scop)])
+    except BrokenContract:
+        with pytest.raises(InvalidProgram):
+            check(scop, tree, dependences(scop), reassociate)
+        return
+    violation = check(scop, tree, dependences(scop), reassociate)
+    assert (violation is None) is expected, violation
+    if violation is not None and violation.dependence is not None:
+        d = violation.dependence
+        pairs = {(a, b, t) for a, b, t, _ in conflicts(scop, dict(violation.parameters))}
+        assert ((d.source, violation.source), (d.sink, violation.sink), d.tensor) in pairs
+        assert violation.reason
+
+
+@many
+@given(cases())
+def test_generated_loops_run_what_the_tree_says(case: tuple[Scop, Tree]) -> None:
+    scop, tree = case
+    try:
+        scheduled = [runs(scop, tree, p) for p in sizes(scop)]
+    except BrokenContract:
+        with pytest.raises(InvalidProgram):
+            verify(scop, tree)
+        return
+    verify(scop, tree)
+    assert parse_tree(format_tree(tree)) == tree
+    code = generate(scop, tree)
+    textual = [s.name for s in scop.statements]
+    for parameters, listed in zip(sizes(scop), scheduled, strict=True):
+        ordered = sorted(listed, key=lambda r: ([t.value for t in r.times], textual.index(r.instance[0])))
+        assert list(execute(code, parameters)) == [r.instance for r in ordered]
+
+
+@many
+@given(cases(), st.data())
+def test_dependences_of_any_original_order(case: tuple[Scop, Tree], data: st.DataObject) -> None:
+    """A program given as a tree: its own order is legal, and the original one exactly when enumeration says so."""
+    scop, tree = case
+    try:
+        scheduled = [runs(scop, tree, p) for p in sizes(scop)]
+    except BrokenContract:
+        return
+    if not all(t.binding.value in ("sequential", "unroll") for listed in scheduled for r in listed for t in r.times):
+        return
+    kept = dependences(scop, tree)
+    expected = True
+    for parameters, listed in zip(sizes(scop), scheduled, strict=True):
+        times = {r.instance: [t.value for t in r.times] for r in listed}
+        for a, b, _, _ in conflicts(scop, parameters):
+            # Legal in the other direction too only if no conflicting pair changes its order.
+            key_a, key_b = (times[a], scop_index(scop, a[0])), (times[b], scop_index(scop, b[0]))
+            expected = expected and key_a < key_b
+    assert (check(scop, initial_tree(scop), kept, reassociate=False) is None) is expected
+
+
+def scop_index(scop: Scop, name: str) -> int:
+    return [s.name for s in scop.statements].index(name)
