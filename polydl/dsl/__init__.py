@@ -2,6 +2,7 @@
 
 from polydl.dsl.builder import FunctionBuilder, Reduce, max_over, min_over, prod_over, reduce_over, sum_over
 from polydl.dsl.function import Axis, Computation, Function, Reduction, StatementDef
+from polydl.dsl.interpret import interpret
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "StatementDef",
     "Tensor",
     "TensorRole",
+    "interpret",
     "max_over",
     "min_over",
     "prod_over",

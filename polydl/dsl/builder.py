@@ -17,7 +17,7 @@ from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.dtypes import F32, INDEX, DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Const, Expr, ExprLike, Var, as_expr
+from polydl.ir.expr import Binary, Const, Expr, ExprLike, Var, as_expr
 
 __all__ = ["Extents", "FunctionBuilder", "Reduce", "max_over", "min_over", "prod_over", "reduce_over", "sum_over"]
 
@@ -133,7 +133,7 @@ class FunctionBuilder:
         axes = _axes(extents, body, prefix="i")
         variables = [a.var for a in axes]
         result = body(*variables)
-        conditions = [where(*variables)] if where is not None else []
+        conditions = _conjuncts(where(*variables)) if where is not None else []
         reduction = None
         all_axes = axes
         if isinstance(result, Reduce):
@@ -141,7 +141,7 @@ class FunctionBuilder:
             if taken & {a.name for a in result.axes}:
                 raise InvalidProgram(f"computation {name} uses one name for an outer and a reduction axis")
             all_axes = axes + result.axes
-            conditions += result.conditions
+            conditions += [c for e in result.conditions for c in _conjuncts(e)]
             value = result.value
             reduction = Reduction(result.op, tuple(a.name for a in result.axes), result.init)
         else:
@@ -162,6 +162,12 @@ class FunctionBuilder:
             unique, all_axes, tuple(conditions), into.name, index, value, reduction
         )
         return into
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of that name as it stands now."""
+        if name not in self._tensors:
+            raise InvalidProgram(f"{self.name} has no tensor '{name}'", next=f"one of {list(self._tensors)}")
+        return self._tensors[name]
 
     def build(self, outputs: Sequence[Tensor]) -> Function:
         """The finished function; `outputs` become its output tensors, in order."""
@@ -185,7 +191,7 @@ class FunctionBuilder:
         lower: Sequence[ExprLike],
         layout: Layout | None,
     ) -> Tensor:
-        unique = name if name in self._computations and name not in self._tensors else self._unique(name)
+        unique = self._unique(name)
         tensor = Tensor(
             unique, dtype, tuple(as_expr(s) for s in shape), role, tuple(as_expr(x) for x in lower), layout
         )
@@ -196,9 +202,21 @@ class FunctionBuilder:
         base = "".join(ch if ch.isalnum() or ch == "_" else "_" for ch in name) or "t"
         base = base if not base[0].isdigit() else f"t{base}"
         candidate, n = base, 1
-        while candidate in self._tensors or candidate in self._computations:
+        while not self._free(candidate):
             candidate, n = f"{base}_{n}", n + 1
         return candidate
+
+    def _free(self, name: str) -> bool:
+        """Is the name unused, also by the `NAME_init` statement of a reduction?"""
+        taken = {name, f"{name}_init", name.removesuffix("_init")}
+        return not taken & (self._tensors.keys() | self._computations.keys())
+
+
+def _conjuncts(condition: Expr) -> list[Expr]:
+    """The conditions whose conjunction `condition` is: each then applies to those axes only that it mentions."""
+    if isinstance(condition, Binary) and condition.op == "and":
+        return _conjuncts(condition.a) + _conjuncts(condition.b)
+    return [condition]
 
 
 def _axes(extents: Extents, body: Callable[..., object], prefix: str) -> tuple[Axis, ...]:

@@ -1,0 +1,317 @@
+"""The reference interpreter of functions: the contract of `function`, executed on numpy arrays.
+
+Statements run one after the other over their whole iteration domains, vectorised: a box becomes broadcasting index
+grids, any other domain a list of points. A statement that reads its own target (a recurrence) runs in order along the
+axes that carry the dependence. Every subscript is checked, and reading an element before it is stored is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from polydl.dsl.function import Axis, Function, StatementDef
+from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.errors import InvalidInput, InvalidProgram, OutOfBounds
+from polydl.ir.expr import Expr, Load, Var, walk
+from polydl.ir.interpret import evaluate_array
+
+__all__ = ["interpret"]
+
+Array = npt.NDArray[Any]
+Env = dict[str, Any]  # variable -> number, or an array of numbers that broadcasts against the others
+
+_CHUNK: Final = 1 << 19  # points evaluated at once
+_UFUNCS: Final[dict[str, np.ufunc]] = {
+    "add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum, "and": np.logical_and,
+    "or": np.logical_or, "bitand": np.bitwise_and, "bitor": np.bitwise_or, "bitxor": np.bitwise_xor,
+}  # fmt: skip
+
+
+def interpret(
+    function: Function, arrays: Mapping[str, Array], sizes: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """Run `function` on its inputs and constants (by name, in logical shapes); its outputs by name.
+
+    `sizes` gives the symbolic sizes. Sums and products of f16 and f32 are accumulated in float64 and rounded once.
+    Elements of an output that nothing stores to are 0. InvalidInput for arrays that do not fit the function, OutOfBounds
+    for a subscript outside its tensor, InvalidProgram for reading an element before it is stored.
+    """
+    env = _sizes(function, sizes or {})
+    machine = _Machine({t.name: _cells(t, env, arrays) for t in function.tensors}, env)
+    unknown = sorted(set(arrays) - {t.name for t in function.of_role(TensorRole.INPUT, TensorRole.CONSTANT)})
+    if unknown:
+        raise InvalidInput(f"function {function.name} has no inputs called {unknown}")
+    with np.errstate(all="ignore"):
+        for s in function.statements():
+            machine.run(s)
+    return {t.name: machine.memory[t.name].array for t in function.of_role(TensorRole.OUTPUT)}
+
+
+def _sizes(function: Function, sizes: Mapping[str, int]) -> Env:
+    missing = [n for n in function.sizes if n not in sizes]
+    if missing:
+        raise InvalidInput(f"function {function.name} needs values for the sizes {missing}")
+    env: Env = {n: np.int64(sizes[n]) for n in function.sizes}
+    conditions = function.conditions or tuple(Var(n) >= 1 for n in function.sizes)
+    for c in conditions:
+        if not evaluate_array(c, env, _no_load):
+            raise InvalidInput(f"the sizes {dict(sizes)} break an assumption of {function.name}", where=str(c))
+    return env
+
+
+def _no_load(buffer: str, index: tuple[Any, ...], where: Array | None) -> Any:
+    raise InvalidProgram(f"a bound or a shape reads tensor '{buffer}'", why="only sizes and axes may occur there")
+
+
+@dataclass(slots=True)
+class _Cells:
+    """The contents of a tensor; `written` is None where every element has a value."""
+
+    array: Array
+    origin: tuple[int, ...]
+    written: Array | None
+    read_only: bool
+
+
+def _cells(t: Tensor, env: Env, arrays: Mapping[str, Array]) -> _Cells:
+    shape = tuple(int(evaluate_array(e, env, _no_load)) for e in t.shape)
+    origin = tuple(int(evaluate_array(e, env, _no_load)) for e in t.origin)
+    if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT):
+        return _Cells(np.zeros(shape, t.dtype.numpy), origin, np.zeros(shape, np.bool_), False)
+    if t.name not in arrays:
+        raise InvalidInput(f"input '{t.name}' is missing", why=f"it is a {t.dtype}{list(shape)}")
+    array = np.asarray(arrays[t.name])
+    if array.shape != shape or array.dtype != t.dtype.numpy:
+        raise InvalidInput(
+            f"input '{t.name}' must be {t.dtype}{list(shape)}", why=f"it is {array.dtype}{list(array.shape)}"
+        )
+    return _Cells(array, origin, None, True)
+
+
+class _Machine:
+    def __init__(self, memory: dict[str, _Cells], env: Env) -> None:
+        self.memory = memory
+        self.sizes = env
+
+    def run(self, s: StatementDef) -> None:
+        cells = self.memory[s.target]
+        if cells.read_only:
+            raise InvalidProgram(f"computation {s.name} stores to the input '{s.target}'")
+        ordered = _ordered_axes(s)
+        if ordered:
+            self._recurrence(s, [a for a in s.axes if a.name in ordered], dict(self.sizes))
+        elif s.op is None:
+            for env, shape in _points(s.axes, s.conditions, self.sizes):
+                self._store(s, env, shape)
+        else:
+            self._reduce(s, cells)
+        if cells.written is not None and cells.written.all():
+            cells.written = None
+
+    def _recurrence(self, s: StatementDef, ordered: list[Axis], env: Env) -> None:
+        """One step at a time along the ordered axes, all points of the other axes at once."""
+        if ordered:
+            axis, *rest = ordered
+            for value in range(_bound(axis.lower, env), _bound(axis.upper, env)):
+                self._recurrence(s, rest, {**env, axis.name: np.int64(value)})
+            return
+        free = tuple(a for a in s.axes if a.name not in env)
+        for points, shape in _points(free, s.conditions, env):
+            if s.op is None:
+                self._store(s, points, shape)
+            else:
+                array, index = self.memory[s.target].array, self._place(s, points, shape)
+                _UFUNCS[s.op].at(array, index, self._value(s, points, shape))
+
+    def _store(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> None:
+        cells = self.memory[s.target]
+        value, index = self._value(s, env, shape), self._place(s, env, shape)
+        cells.array[index] = value  # of repeated subscripts the last one stays, which is the last point's
+        if cells.written is not None:
+            cells.written[index] = True
+
+    def _reduce(self, s: StatementDef, cells: _Cells) -> None:
+        assert s.op is not None
+        ufunc = _UFUNCS[s.op]
+        wide = cells.array.dtype.kind == "f" and s.op in ("add", "mul")
+        total = cells.array.astype(np.float64) if wide else cells.array
+        used = {v.name for e in s.index for v in walk(e) if isinstance(v, Var)}
+        collapse = tuple(d for d, a in enumerate(s.axes) if a.name not in used)
+        distinct = all(isinstance(e, Var) for e in s.index) and len(set(s.index)) == len(s.index)
+        for env, shape in _points(s.axes, s.conditions, self.sizes):
+            value = self._value(s, env, shape)
+            grid = len(shape) == len(s.axes)
+            if grid:
+                value = ufunc.reduce(value, axis=collapse, dtype=total.dtype, keepdims=True)
+                shape = value.shape
+            index = self._place(s, env, shape)
+            if cells.written is not None and not cells.written[index].all():
+                raise InvalidProgram(f"reduction {s.name} combines into an element that nothing has stored to")
+            if grid and distinct:
+                total[index] = ufunc(total[index], value)
+            else:
+                ufunc.at(total, index, value)
+        if wide:
+            cells.array[...] = total
+
+    def _value(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> Array:
+        def load(buffer: str, index: tuple[Any, ...], where: Array | None) -> Any:
+            return self._load(s, env, buffer, index, where)
+
+        return np.broadcast_to(evaluate_array(s.value, env, load), shape)
+
+    def _place(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> tuple[Array, ...]:
+        index = tuple(np.broadcast_to(evaluate_array(e, env, _no_load), shape) for e in s.index)
+        return self._checked(s, env, s.target, index, None)
+
+    def _load(
+        self, s: StatementDef, env: Env, buffer: str, index: tuple[Any, ...], where: Array | None
+    ) -> Any:
+        cells = self.memory[buffer]
+        if where is not None and not where.any():
+            return np.zeros(where.shape, cells.array.dtype)
+        place = self._checked(s, env, buffer, index, where)
+        if cells.written is not None:
+            known = cells.written[place]
+            if where is not None:
+                known = known | ~where
+            if not known.all():
+                raise InvalidProgram(
+                    f"{s.name} reads an element of '{buffer}' that nothing has stored to",
+                    where=_example(s, env, ~np.asarray(known)),
+                )
+        return cells.array[place]
+
+    def _checked(
+        self, s: StatementDef, env: Env, buffer: str, index: tuple[Any, ...], where: Array | None
+    ) -> tuple[Array, ...]:
+        """Storage subscripts, in bounds; those that `where` excludes become 0."""
+        cells = self.memory[buffer]
+        if len(index) != cells.array.ndim:
+            raise InvalidProgram(f"{s.name} gives {len(index)} subscripts to '{buffer}' of rank {cells.array.ndim}")
+        place = []
+        for d, (i, low, extent) in enumerate(zip(index, cells.origin, cells.array.shape, strict=True)):
+            offset = np.asarray(i) - low if low else np.asarray(i)
+            outside = (offset < 0) | (offset >= extent)
+            if where is not None:
+                outside = outside & where
+                offset = np.where(where, offset, 0)
+            if outside.any():
+                value = np.broadcast_to(i, outside.shape)[outside].flat[0]
+                raise OutOfBounds(
+                    f"subscript {value} of dimension {d} is outside '{buffer}'",
+                    where=_example(s, env, outside),
+                    why=f"valid are {low} to {low + extent - 1}" if extent else "the dimension is empty",
+                )
+            place.append(offset)
+        return tuple(place)
+
+
+def _ordered_axes(s: StatementDef) -> frozenset[str]:
+    """The axes along which the points must run in order: none where the statement does not read its target.
+
+    An axis is free if it is itself, alone, the same subscript of the store and of every read of the target: points that
+    differ in it then touch different elements.
+    """
+    own = [x for x in walk(s.value) if isinstance(x, Load) and x.buffer == s.target]
+    if not own:
+        return frozenset()
+    free: set[str] = set()
+    if s.op is None:
+        for d, e in enumerate(s.index):
+            if isinstance(e, Var) and all(x.index[d] == e for x in own):
+                free.add(e.name)
+    changed = True
+    while changed:  # the bounds of an ordered axis must be known numbers when its turn comes
+        needed = {
+            v.name for a in s.axes if a.name not in free for e in (a.lower, a.upper) for v in walk(e) if isinstance(v, Var)
+        }
+        changed = bool(free & needed)
+        free -= needed
+    return frozenset(a.name for a in s.axes) - free or frozenset()
+
+
+def _bound(e: Expr, env: Env) -> int:
+    return int(evaluate_array(e, env, _no_load))
+
+
+def _points(axes: tuple[Axis, ...], conditions: tuple[Expr, ...], env: Env) -> Iterator[tuple[Env, tuple[int, ...]]]:
+    """The domain in lexicographic order, in chunks: variables' values, and the common shape of a chunk (not empty).
+
+    A box without conditions gives grids, one array dimension per axis; any other domain lists of points.
+    """
+    names = {a.name for a in axes}
+    inner = [v.name for a in axes for e in (a.lower, a.upper) for v in walk(e) if isinstance(v, Var)]
+    open_conditions = []
+    for c in conditions:
+        if any(isinstance(v, Var) and v.name in names for v in walk(c)):
+            open_conditions.append(c)
+        elif not evaluate_array(c, env, _no_load):
+            return
+    if not open_conditions and not names & set(inner):
+        ranges = [range(_bound(a.lower, env), _bound(a.upper, env)) for a in axes]
+        if all(ranges):
+            yield from _grids([a.name for a in axes], ranges, env)
+    else:
+        yield from _lists(axes, 0, open_conditions, env, 1)
+
+
+def _grids(names: list[str], ranges: list[range], env: Env) -> Iterator[tuple[Env, tuple[int, ...]]]:
+    total = prod(len(r) for r in ranges)
+    if total > _CHUNK:  # cut the first axis that has more than one value
+        d = next(k for k, r in enumerate(ranges) if len(r) > 1)
+        step = max(1, len(ranges[d]) * _CHUNK // total)
+        for k in range(0, len(ranges[d]), step):
+            yield from _grids(names, [*ranges[:d], ranges[d][k : k + step], *ranges[d + 1 :]], env)
+        return
+    grids = {}
+    for d, (name, r) in enumerate(zip(names, ranges, strict=True)):
+        grids[name] = np.arange(r.start, r.stop, dtype=np.int64).reshape([-1 if k == d else 1 for k in range(len(names))])
+    yield {**env, **grids}, tuple(len(r) for r in ranges)
+
+
+def _lists(
+    axes: tuple[Axis, ...], depth: int, conditions: list[Expr], env: Env, count: int
+) -> Iterator[tuple[Env, tuple[int, ...]]]:
+    """Extend the `count` points known for the first `depth` axes by the others, dropping points early."""
+    known = {a.name for a in axes[:depth]}
+    ready = [c for c in conditions if not {v.name for v in walk(c) if isinstance(v, Var)} - known - env.keys()]
+    for c in ready:
+        keep = np.broadcast_to(evaluate_array(c, env, _no_load), (count,))
+        env = {n: v[keep] if n in known else v for n, v in env.items()}
+        count = int(keep.sum())
+    if count == 0:
+        return
+    if depth == len(axes):
+        yield env, ((count,) if axes else ())
+        return
+    axis, rest = axes[depth], [c for c in conditions if c not in ready]
+    lower = np.broadcast_to(evaluate_array(axis.lower, env, _no_load), (count,))
+    lengths = np.maximum(np.broadcast_to(evaluate_array(axis.upper, env, _no_load), (count,)) - lower, 0)
+    ends = np.cumsum(lengths)
+    first = 0
+    while first < count:  # as many points as their extensions fit into a chunk, at least one
+        before = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + _CHUNK, side="right")))
+        block = lengths[first:last]
+        if block.sum():
+            parts: Env = {n: np.repeat(v[first:last], block) if n in known else v for n, v in env.items()}
+            start = np.repeat(lower[first:last] - (ends[first:last] - block - before), block)
+            parts[axis.name] = start + np.arange(block.sum(), dtype=np.int64)
+            yield from _lists(axes, depth + 1, rest, parts, int(block.sum()))
+        first = last
+
+
+def _example(s: StatementDef, env: Env, bad: Array) -> str:
+    """The first point of a statement at which `bad` holds."""
+    arrays = {a.name: np.asarray(env[a.name]) for a in s.axes}
+    shape = np.broadcast_shapes(bad.shape, *(v.shape for v in arrays.values()))
+    at = np.unravel_index(int(np.argmax(np.broadcast_to(bad, shape))), shape) if shape else ()
+    values = ", ".join(f"{n} = {np.broadcast_to(v, shape)[at]}" for n, v in arrays.items())
+    return f"{s.name}[{values}]"

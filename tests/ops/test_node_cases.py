@@ -1,0 +1,51 @@
+"""Every single-node case of onnx.backend.test whose operator and types polydl supports, through the interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.ops.cases import NodeCase, check_equal, dtype_of, node_cases, run_node
+
+from polydl.errors import UnsupportedOperator
+from polydl.ops import supported
+
+CASES = [c for c in node_cases() if (c.domain, c.op_type) in supported()]
+
+# Forms that are refused on purpose: case name -> words of the message.
+REFUSED = {
+    "test_nonzero_example": "shape of its result depends on the data",
+}
+
+
+def skip_reason(case: NodeCase) -> str | None:
+    """Why a case is outside what polydl promises; None where it must pass."""
+    for value in (*case.inputs, *case.outputs):
+        if value is None:
+            continue
+        if not isinstance(value, np.ndarray | np.generic):
+            return "a sequence or optional value"
+        if dtype_of(value) is None:
+            return f"element type {value.dtype}"
+    training = case.op_type == "Dropout" and len(case.inputs) > 2 and bool(case.inputs[2])
+    if training or case.attributes.get("training_mode"):
+        return "training mode"
+    return None
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_node_case(case: NodeCase) -> None:
+    reason = skip_reason(case)
+    if reason is not None:
+        pytest.skip(reason)
+    outputs = [
+        (name, np.float32, ()) if value is None else (name, value.dtype, np.shape(value))
+        for name, value in zip(case.output_names, case.outputs, strict=True)
+    ]
+    if case.name in REFUSED:
+        with pytest.raises(UnsupportedOperator, match=REFUSED[case.name]):
+            run_node(case.op_type, case.inputs, outputs, case.attributes, case.opset, case.domain)
+        return
+    results = run_node(case.op_type, case.inputs, outputs, case.attributes, case.opset, case.domain)
+    for actual, expected in zip(results, case.outputs, strict=True):
+        if expected is not None:
+            check_equal(actual, np.asarray(expected), case.rtol, case.atol)
