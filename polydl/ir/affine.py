@@ -13,20 +13,8 @@ from math import gcd
 from typing import NamedTuple
 
 from polydl.dtypes import DType
-from polydl.ir.expr import (
-    Binary,
-    Broadcast,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    Load,
-    Ramp,
-    ReduceLanes,
-    Select,
-    Unary,
-    Var,
-)
+from polydl.ir.expr import Expr, Ramp, Unary
+from polydl.ir.nodes import Nodes
 from polydl.ir.semantics import limits, wrap
 
 __all__ = ["Interval", "Linear", "LinearSpace"]
@@ -51,48 +39,17 @@ class Linear:
         self.interval: Interval | None = None
 
 
-class LinearSpace:
+class LinearSpace(Nodes):
     """The atoms and nodes met so far, with what is known of each."""
 
     def __init__(self) -> None:
-        self._nodes: dict[object, Expr] = {}
-        self._lanes: dict[int, int] = {}
-        self._keys: dict[int, str] = {}
+        super().__init__()
         self._atoms: dict[int, Expr] = {}
         self._ranges: dict[int, tuple[int, int]] = {}
         self._factors: dict[int, tuple[Expr, ...]] = {}  # of product atoms
         self._divs: dict[int, tuple[Linear, int]] = {}  # atom x // k -> (x, k)
         self._mods: dict[int, tuple[Linear, int]] = {}  # atom x mod k -> (x, k)
         self._iotas: set[int] = set()  # atoms Ramp(0, 1, lanes)
-
-    # ---- hash-consed nodes
-
-    def intern(self, key: object, node: Expr, lanes: int) -> Expr:
-        """The one node of `key` (built of operands' identities)."""
-        found = self._nodes.get(key)
-        if found is None:
-            self._nodes[key] = found = node
-            self._lanes[id(node)] = lanes
-        return found
-
-    def lanes_of(self, e: Expr) -> int:
-        return self._lanes[id(e)]
-
-    def literal(self, value: int, dtype: DType) -> Expr:
-        found = self._nodes.get((value, dtype.name))
-        return found if found is not None else self.intern((value, dtype.name), Const(value, dtype), 1)
-
-    def binary(self, op: str, a: Expr, b: Expr) -> Expr:
-        found = self._nodes.get((op, id(a), id(b)))
-        if found is not None:
-            return found
-        return self.intern((op, id(a), id(b)), Binary(op, a, b), max(self._lanes[id(a)], self._lanes[id(b)]))
-
-    def fit(self, e: Expr, lanes: int) -> Expr:
-        """`e`, repeated where simplification lost the vector that gave it `lanes`."""
-        if self._lanes[id(e)] == lanes:
-            return e
-        return self.intern(("broadcast", id(e), lanes), Broadcast(e, lanes), lanes)
 
     # ---- linear forms
 
@@ -166,9 +123,6 @@ class LinearSpace:
         if c == 1:
             return a
         return Linear(a.const * c, {t: k * c for t, k in a.terms.items()} if c else {}, a.dtype, a.lanes)
-
-    def same(self, a: Linear, b: Linear) -> bool:
-        return a.const == b.const and a.terms == b.terms
 
     def mul(self, a: Linear, b: Linear) -> Linear:
         lanes = max(a.lanes, b.lanes)
@@ -419,36 +373,3 @@ class LinearSpace:
 
     def _order(self, atom: int) -> str:
         return self._keys.get(atom) or self.key(self._atoms[atom])
-
-    def key(self, e: Expr) -> str:
-        """A structural sort key of a node: variables by name, then everything else, vectors last."""
-        found = self._keys.get(id(e))
-        if found is None:
-            found = self._keys[id(e)] = _text(e, self)
-        return found
-
-
-def _text(e: Expr, space: LinearSpace) -> str:
-    match e:
-        case Var(name):
-            return " " + name
-        case Const(value, dtype):
-            return f"{value}:{dtype.name}"
-        case Binary(op, a, b):
-            return f"{op}({space.key(a)},{space.key(b)})"
-        case Load(buffer, index, _, mask):
-            return f"{buffer}[{','.join(map(space.key, index))}|{'' if mask is None else space.key(mask)}]"
-        case Unary(op, x):
-            return f"{op}({space.key(x)})"
-        case Call(function, operands):
-            return f"{function}({','.join(map(space.key, operands))})"
-        case Select(c, a, b):
-            return f"select({space.key(c)},{space.key(a)},{space.key(b)})"
-        case Cast(dtype, x):
-            return f"{dtype.name}({space.key(x)})"
-        case Ramp(x, stride, lanes):
-            return f"~ramp({space.key(x)},{stride},{lanes})"
-        case Broadcast(x, lanes):
-            return f"~broadcast({space.key(x)},{lanes})"
-        case ReduceLanes(op, x):
-            return f"~{op}({space.key(x)})"

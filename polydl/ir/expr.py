@@ -5,7 +5,7 @@ Semantic contract
 * An expression is a pure value of one element type (`dtype`) and one vector length (`lanes`, 1 = scalar).
 * Arithmetic on integers wraps (two's complement); on floats it is IEEE 754 without reassociation or contraction,
   except where a back end is told otherwise. `floordiv` and `mod` round towards minus infinity (Python's meaning) and
-  have the value 0 where the divisor is 0; `div` is float division, or C's truncating division on integers (0 for a
+  have the value 0 where the divisor is 0 (integers only: floats have `floor(a / b)` and `fmod`); `div` is float division, or C's truncating division on integers (0 for a
   zero divisor). Shifts by a negative amount or by the width or more give 0.
 * `min`/`max` propagate NaN. Comparisons give `bool`; `and`/`or`/`not` work on `bool`, `bitand`, `bitor`, `bitxor`,
   `invert` on integers.

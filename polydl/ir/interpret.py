@@ -268,6 +268,8 @@ def _by_lane(
     lanes: int, index: list[Value], value: Value, mask: Value
 ) -> list[tuple[tuple[Value, ...], Value, Value]]:
     """Subscripts, value and mask of every lane."""
+    if lanes == 1:
+        return [(tuple(index), value, mask)]
     columns = [np.broadcast_to(x, (lanes,)) for x in (*index, value, mask)]
     return [(tuple([c[i] for c in columns[:-2]]), columns[-2][i], columns[-1][i]) for i in range(lanes)]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from polydl.dtypes import BOOL, F32, INDEX, DType, by_name
@@ -42,40 +40,16 @@ from polydl.ir.kernel import (
     Stmt,
     Store,
 )
-from polydl.ir.printer import INFIX, NAME, RESERVED, ROLES
+from polydl.ir.lexer import TYPE, Token, tokenize
+from polydl.ir.printer import INFIX, ROLES
 
 __all__ = ["parse_expr", "parse_kernel", "parse_stmt"]
 
-_DTYPE: Final = "f16|f32|f64|i8|i16|i32|i64|u8|u16|u32|u64|bool"
-_TYPE: Final = re.compile(rf"({_DTYPE})(?:x(\d+))?")
-_TOKEN: Final = re.compile(
-    rf"""(?P<space>[ \t]+|\#.*)
-    |(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?P<suffix>{_DTYPE})?
-    |(?P<name>{NAME.pattern})
-    |`(?P<quoted>[^`\n]*)`
-    |(?P<string>"(?:[^"\\\n]|\\.)*")
-    |(?P<sign>\.\.|//|<<|>>|<=|>=|==|!=|[-+*/%<>&|^~=()\[\],:])""",
-    re.VERBOSE,
-)
 _OPERATORS: Final = {sign: (op, level) for op, (sign, level) in INFIX.items()}
 _BINDINGS: Final = {b.value: b for b in Binding if b != Binding.SEQUENTIAL}
 _ROLES: Final = {text: role for role, text in ROLES.items()}
 _MEMORIES: Final = {m.value: m for m in Memory}
 _NOT, _COMPARISON, _UNARY = 3, 4, 11
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # number, name, word (a reserved name), quoted, string, sign
-    text: str
-    line: int
-    suffix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    indent: int
-    tokens: tuple[_Token, ...]
 
 
 def parse_kernel(text: str) -> Kernel:
@@ -105,55 +79,14 @@ def parse_expr(
     return e
 
 
-def _lines(text: str) -> list[_Line]:
-    """Logical lines: comments and empty lines dropped, lines joined inside brackets."""
-    result: list[_Line] = []
-    tokens: list[_Token] = []
-    depth, indent = 0, 0
-    for number, line in enumerate(text.split("\n"), 1):
-        at = len(line) - len(line.lstrip(" "))
-        if depth == 0:
-            indent = at
-        while at < len(line):
-            match = _TOKEN.match(line, at)
-            if match is None:
-                raise InvalidProgram(
-                    f"unexpected character {line[at]!r}", where=f"line {number}: {line.strip()}"
-                )
-            at = match.end()
-            token = _token(match, number)
-            if token is not None:
-                depth += (token.kind == "sign") * ((token.text in "([") - (token.text in ")]"))
-                tokens.append(token)
-        if tokens and depth <= 0:
-            result.append(_Line(indent, tuple(tokens)))
-            tokens, depth = [], 0
-    if tokens:
-        raise InvalidProgram("a bracket is never closed", where=f"line {tokens[0].line}")
-    return result
-
-
-def _token(match: re.Match[str], line: int) -> _Token | None:
-    kind = match.lastgroup
-    if kind == "space":
-        return None
-    if kind in ("number", "suffix"):
-        return _Token("number", match["number"], line, match["suffix"])
-    if kind == "quoted":
-        return _Token("quoted", json.loads(f'"{match["quoted"]}"'), line)
-    if kind == "name" and match["name"] in RESERVED:
-        return _Token("word", match["name"], line)
-    return _Token(str(kind), match[str(kind)], line)
-
-
 class _Parser:
     def __init__(
         self, text: str, buffers: dict[str, DType], variables: dict[str, tuple[DType, int]] | None = None
     ) -> None:
         self._source = text.split("\n")
-        self._lines = _lines(text)
+        self._lines = tokenize(text)
         self._row = 0  # of the next line
-        self._tokens: tuple[_Token, ...] = ()
+        self._tokens: tuple[Token, ...] = ()
         self._at = 0
         self._buffers, self._variables = buffers, variables or {}
 
@@ -181,9 +114,9 @@ class _Parser:
         if self._at < len(self._tokens):
             raise self._error(f"unexpected '{self._tokens[self._at].text}'")
 
-    def _peek(self, offset: int = 0) -> _Token:
+    def _peek(self, offset: int = 0) -> Token:
         at = self._at + offset
-        return self._tokens[at] if at < len(self._tokens) else _Token("end", "the end of the line", 0)
+        return self._tokens[at] if at < len(self._tokens) else Token("end", "the end of the line", 0)
 
     def _is(self, *texts: str) -> bool:
         token = self._peek()
@@ -434,7 +367,7 @@ class _Parser:
         """The type annotation that may follow."""
         if not (self._is(":") and self._peek(1).kind == "name"):
             return expected
-        match = _TYPE.fullmatch(self._peek(1).text)
+        match = TYPE.fullmatch(self._peek(1).text)
         if match is None:
             raise self._error(f"'{self._peek(1).text}' is not a type")
         self._at += 2
@@ -492,7 +425,7 @@ class _Parser:
                 return Select(c, a, b)
             case "abs", (x,):
                 return Unary("abs", x)
-            case _, (x,) if _TYPE.fullmatch(name):
+            case _, (x,) if TYPE.fullmatch(name):
                 return Cast(by_name(name), x)
             case _, (x,) if name.startswith("reduce_"):
                 return ReduceLanes(name.removeprefix("reduce_"), x)

@@ -7,13 +7,14 @@ float64 and rounded once, which makes the interpreter a reference for the back e
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
 
-from polydl.dtypes import BOOL, DType
+from polydl.dtypes import BOOL, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const
 
@@ -96,8 +97,18 @@ _BINARY: Final[dict[str, Callable[[Value, Value], Value]]] = {
 }  # fmt: skip
 
 
+_INDEX: Final[dict[str, Callable[[int, int], int | bool]]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "min": min, "max": max,
+    "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "ge": operator.ge,
+    "floordiv": lambda a, b: a // b if b else 0, "mod": lambda a, b: a % b if b else 0,
+}  # fmt: skip
+
+
 def apply_binary(op: str, a: Value, b: Value) -> Value:
     """`a op b`, both of one type."""
+    if type(a) is type(b) is np.int64 and op in _INDEX:  # subscripts: ten times faster than by numpy
+        value = _INDEX[op](int(a), int(b))
+        return np.bool_(value) if isinstance(value, bool) else np.int64(wrap(value, INDEX))
     with np.errstate(all="ignore"):
         return _BINARY[op](a, b)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from math import copysign, gcd
+from math import copysign
 from typing import Final, NamedTuple, assert_never
 
 from polydl.dtypes import BOOL, INDEX, DType
@@ -32,6 +32,8 @@ from polydl.ir.expr import (
     Var,
     walk,
 )  # fmt: skip
+from polydl.ir.integers import SWAPPED, compare, integer_binary
+from polydl.ir.nodes import literal_of
 from polydl.ir.semantics import (
     apply_binary,
     apply_call,
@@ -46,8 +48,6 @@ from polydl.ir.semantics import (
 __all__ = ["INDEX_LIMIT", "Affine", "Range", "Simplifier"]
 
 INDEX_LIMIT: Final = 1 << 47
-_SWAPPED: Final = {"gt": "lt", "ge": "le"}
-_MIRRORED: Final = {"lt": "gt", "le": "ge", "eq": "eq", "ne": "ne"}
 _NEGATED: Final = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
 
 
@@ -92,7 +92,7 @@ class Simplifier:
         self._known: dict[int, bool] = {}
         for condition, truth in self.facts:
             node = self.simplify(condition)
-            if _literal(node) is None:
+            if literal_of(node) is None:
                 self._known[id(node)] = truth
         self._memo.clear()  # what was simplified before the facts were known
 
@@ -137,8 +137,8 @@ class Simplifier:
 
     def _narrow(self, op: str, a: Linear, b: Linear, ranges: dict[str, Range]) -> None:
         """Bounds of a variable from `a op b` where the difference is `c*variable + const`."""
-        if op in _SWAPPED:
-            op, a, b = _SWAPPED[op], b, a
+        if op in SWAPPED:
+            op, a, b = SWAPPED[op], b, a
         if not (self._space.interval(a).exact and self._space.interval(b).exact) or op == "ne":
             return
         d = self._space.add(a, b, -1)
@@ -206,7 +206,7 @@ class Simplifier:
         if not isinstance(result, Linear):
             truth = self._known.get(id(result))
             if truth is not None:
-                result = self._space.fit(self._bool(truth), self._space.lanes_of(result))
+                result = self._space.fit(self._space.truth(truth), self._space.lanes_of(result))
         self._memo[id(e)] = (e, result)
         return result
 
@@ -216,7 +216,7 @@ class Simplifier:
             case Binary(op, left, right):
                 a, b = self._visit(left), self._visit(right)
                 if isinstance(a, Linear) and isinstance(b, Linear):
-                    return self._compare(op, a, b) if op in COMPARISONS else self._integer(op, a, b)
+                    return compare(space, op, a, b) if op in COMPARISONS else integer_binary(space, op, a, b)
                 return self._other(op, self._expr(a), self._expr(b))
             case Var(name, dtype, lanes):
                 self._seen.add(name)
@@ -232,7 +232,7 @@ class Simplifier:
                 subscripts = tuple([self._expr(self._visit(i)) for i in index])
                 where = None if mask is None else self._expr(self._visit(mask))
                 lanes = max(map(space.lanes_of, subscripts), default=1)
-                match _literal(where):
+                match literal_of(where):
                     case Const(True):
                         where = None
                     case Const(False):
@@ -244,7 +244,7 @@ class Simplifier:
             case Call(function, operands):
                 xs = tuple([self._expr(self._visit(x)) for x in operands])
                 lanes = max(map(space.lanes_of, xs))
-                literals = [x for x in map(_literal, xs) if x is not None]
+                literals = [x for x in map(literal_of, xs) if x is not None]
                 if len(literals) == len(xs):
                     value = apply_call(function, *map(constant, literals))
                     return self._of_const(to_const(value, e.dtype), lanes)
@@ -277,120 +277,10 @@ class Simplifier:
     ) -> Linear | Expr:
         return self._space.atom(node, dtype, low, high) if dtype.is_integer else node
 
-    def _bool(self, value: bool) -> Expr:
-        literal = Const(value, BOOL)
-        return self._space.intern(literal, literal, 1)
-
     def _of_const(self, c: Const, lanes: int) -> Linear | Expr:
         if c.dtype.is_integer:
             return self._space.constant(int(c.value), c.dtype, lanes)
         return self._space.fit(self._space.intern(c, c, 1), lanes)
-
-    # ---- integers
-
-    def _integer(self, op: str, a: Linear, b: Linear) -> Linear:
-        space = self._space
-        match op:
-            case "add":
-                return space.add(a, b)
-            case "sub":
-                return space.add(a, b, -1)
-            case "mul":
-                return space.mul(a, b)
-        lanes = max(a.lanes, b.lanes)
-        if not a.terms and not b.terms:
-            literals = (Const(wrap(x.const, x.dtype), x.dtype) for x in (a, b))
-            value = apply_binary(op, *map(constant, literals))
-            return space.constant(int(value), a.dtype, lanes)
-        (alow, ahigh, aexact), (blow, bhigh, bexact) = space.interval(a), space.interval(b)
-        low: int | None = None
-        high: int | None = None
-        match op:
-            case "floordiv" | "mod" | "div" if not b.terms and (op != "div" or (alow >= 0 and b.const >= 0)):
-                k = wrap(b.const, b.dtype)
-                if k == 0:
-                    return space.constant(0, a.dtype, lanes)
-                if k > 0:
-                    result = space.mod(a, k) if op == "mod" else space.floordiv(a, k)
-                    return Linear(result.const, result.terms, result.dtype, lanes)
-            case "floordiv" | "mod" | "div" if alow >= 0 and blow > 0:
-                if ahigh < blow:
-                    return a if op == "mod" else space.constant(0, a.dtype, lanes)
-                low, high = 0, min(ahigh, bhigh - 1) if op == "mod" else ahigh // blow
-            case "min" | "max":
-                difference = space.add(a, b, -1)
-                gap = space.exact_bounds(difference) if aexact and bexact else (alow - bhigh, ahigh - blow)
-                if gap[1] <= 0 or gap[0] >= 0:
-                    x = a if (gap[1] <= 0) == (op == "min") else b
-                    return Linear(x.const, x.terms, x.dtype, lanes)
-                choose = min if op == "min" else max
-                low, high = choose(alow, blow), choose(ahigh, bhigh)
-                return self._extremum(op, a, b, low, high)
-        node = space.binary(op, space.rebuild(a), space.rebuild(b))
-        return space.atom(node, a.dtype, low, high)
-
-    def _extremum(self, op: str, a: Linear, b: Linear, low: int, high: int) -> Linear:
-        """min or max as a chain that starts with the smallest key and ends with the constant, each operand once."""
-        space = self._space
-        operands: dict[int, Expr] = {}
-        for x in (a, b):
-            rest = space.rebuild(x)
-            while isinstance(rest, Binary) and rest.op == op:
-                operands[id(rest.b)] = rest.b
-                rest = rest.a
-            operands[id(rest)] = rest
-        ordered = sorted(operands.values(), key=lambda e: (_literal(e) is not None, space.key(e)))
-        literals = [x for x in map(_literal, ordered) if x is not None]
-        choose = min if op == "min" else max
-        if len(literals) > 1:
-            best = choose(int(c.value) for c in literals)
-            ordered = [
-                *ordered[: -len(literals)],
-                space.fit(space.literal(best, a.dtype), max(a.lanes, b.lanes)),
-            ]
-        chain = ordered[0]
-        for operand in ordered[1:]:
-            chain = space.binary(op, chain, operand)
-        return space.atom(chain, a.dtype, low, high)
-
-    def _compare(self, op: str, a: Linear, b: Linear) -> Expr:
-        space = self._space
-        lanes = max(a.lanes, b.lanes)
-        original = space.binary(op, space.rebuild(a), space.rebuild(b))
-        if op in _SWAPPED:
-            op, a, b = _SWAPPED[op], b, a
-        (alow, ahigh, aexact), (blow, bhigh, bexact) = space.interval(a), space.interval(b)
-        exact = aexact and bexact
-        difference = space.add(a, b, -1)
-        low, high = space.exact_bounds(difference) if exact else (alow - bhigh, ahigh - blow)
-        decided = _decide(op, low, high)
-        if decided is None and exact and difference.terms:
-            content = gcd(*difference.terms.values())
-            if op in ("eq", "ne") and difference.const % content:
-                decided = op == "ne"
-        if decided is not None:
-            return space.fit(self._bool(decided), lanes)
-        if exact:
-            reduced = self._reduced_comparison(op, difference, content)
-            if reduced is not None:
-                return space.fit(reduced, lanes)
-        return original
-
-    def _reduced_comparison(self, op: str, d: Linear, content: int) -> Expr | None:
-        """`d op 0` as `positive terms op negative terms + constant`, divided by the content of the terms."""
-        space = self._space
-        limit = -(d.const // content) if op == "lt" else -d.const // content
-        left = Linear(0, {t: c // content for t, c in d.terms.items() if c > 0}, d.dtype)
-        right = Linear(limit, {t: -c // content for t, c in d.terms.items() if c < 0}, d.dtype)
-        if not left.terms:
-            op, left, right = _MIRRORED[op], Linear(0, right.terms, d.dtype), Linear(-limit, {}, d.dtype)
-        elif limit < 0 and right.terms:
-            left, right = Linear(-limit, left.terms, d.dtype), Linear(0, right.terms, d.dtype)
-        for side in (left, right):
-            if not space.interval(side).exact:
-                return None
-            side.lanes = max((space.lanes_of(atom) for atom, _ in space.atoms(side)), default=1)
-        return space.binary(op, space.rebuild(left), space.rebuild(right))
 
     # ---- everything else
 
@@ -398,7 +288,7 @@ class Simplifier:
         """Operators on floats and booleans."""
         space = self._space
         lanes = max(space.lanes_of(a), space.lanes_of(b))
-        x, y = _literal(a), _literal(b)
+        x, y = literal_of(a), literal_of(b)
         if x is not None and y is not None:
             value = apply_binary(op, constant(x), constant(y))
             folded = self._of_const(to_const(value, BOOL if op in COMPARISONS else x.dtype), lanes)
@@ -430,7 +320,7 @@ class Simplifier:
                 return space.constant(int(value), x.dtype, x.lanes)
             node = space.rebuild(x)
             return space.atom(space.intern((op, id(node)), Unary(op, node), x.lanes), x.dtype)
-        literal = _literal(x)
+        literal = literal_of(x)
         lanes = space.lanes_of(x)
         if literal is not None:
             return self._of_const(to_const(apply_unary(op, constant(literal)), literal.dtype), lanes)
@@ -449,7 +339,7 @@ class Simplifier:
             cond, a, b = cond.operand, b, a
         x, y = self._expr(a), self._expr(b)
         lanes = max(space.lanes_of(cond), space.lanes_of(x), space.lanes_of(y))
-        literal = _literal(cond)
+        literal = literal_of(cond)
         if literal is not None or x is y:
             chosen = a if literal is None or literal.value else b
             if isinstance(chosen, Linear):
@@ -468,7 +358,7 @@ class Simplifier:
         source = value.dtype
         if source == dtype:
             return value
-        literal = _literal(x)
+        literal = literal_of(x)
         if literal is not None:
             return self._of_const(to_const(apply_cast(dtype, constant(literal)), dtype), lanes)
         node = space.intern(("cast", dtype.name, id(x)), Cast(dtype, x), lanes)
@@ -493,28 +383,9 @@ class Simplifier:
         return None
 
 
-def _literal(e: Expr | None) -> Const | None:
-    """The constant that every lane of `e` has."""
-    if isinstance(e, Broadcast):
-        e = e.operand
-    return e if isinstance(e, Const) else None
-
-
 def _zero(dtype: DType) -> Const:
     return Const(False if dtype == BOOL else 0.0 if dtype.is_float else 0, dtype)
 
 
 def _reads_memory(e: Expr) -> bool:
     return any(isinstance(x, Load) for x in walk(e))
-
-
-def _decide(op: str, low: int, high: int) -> bool | None:
-    """The truth of `d op 0` for `low <= d <= high`, where it is settled."""
-    match op:
-        case "lt":
-            return True if high < 0 else False if low >= 0 else None
-        case "le":
-            return True if high <= 0 else False if low > 0 else None
-        case _:
-            equal = True if low == high == 0 else False if low > 0 or high < 0 else None
-            return equal if equal is None or op == "eq" else not equal

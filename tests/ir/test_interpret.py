@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polydl.dtypes import F32
+from polydl.dtypes import F32, I64
 from polydl.errors import InvalidProgram, OutOfBounds
-from polydl.ir.expr import Const, Expr, Load, Select, Var
+from polydl.ir.expr import BINARY_OPS, Const, Expr, Load, Select, Var
 from polydl.ir.interpret import evaluate, evaluate_array, interpret
 from polydl.ir.parser import parse_expr, parse_kernel
-from tests.ir.strategies import DTYPES, constants, expressions
+from polydl.ir.semantics import apply_binary
+from tests.ir.strategies import DTYPES, constants, expressions, integer_values
 
 
 def value_of(text: str, **env: Any) -> Any:
@@ -54,6 +55,14 @@ def test_operators(text: str, value: Any) -> None:
     assert np.ndim(result) == 0
     assert result == value
     assert result.dtype == parse_expr(text).dtype.numpy
+
+
+@given(st.sampled_from(sorted(BINARY_OPS - {"and", "or"})), integer_values(I64), integer_values(I64))
+def test_scalars_and_arrays_agree_on_integers(op: str, a: int, b: int) -> None:
+    one = apply_binary(op, np.int64(a), np.int64(b))
+    (element,) = apply_binary(op, np.array([a]), np.array([b]))
+    assert one == element
+    assert np.asarray(one).dtype == element.dtype
 
 
 def test_nan_is_propagated_by_min_and_max() -> None:
