@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from typing import Final
 from polydl.cli.output import remove_partial
 from polydl.errors import CompileTimeout, ResourceLimit, RunError, UsageError
 
-__all__ = ["Limits", "inside", "restrict", "supervise"]
+__all__ = ["Limits", "inside", "restricted", "supervise"]
 
 _MARK: Final = "POLYDL_SUPERVISED_BY"
 _GRACE: Final = 2.0  # seconds to tidy up after SIGTERM before SIGKILL
@@ -43,18 +43,39 @@ def inside() -> bool:
     return os.environ.get(_MARK) == str(os.getppid())
 
 
-def restrict(limits: Limits) -> None:
-    """Apply the memory limit to this process."""
+@contextlib.contextmanager
+def restricted(limits: Limits) -> Iterator[None]:
+    """The memory limit holds for this process inside the block; afterwards there is room again to say what happened."""
     if limits.memory is None:
+        yield
         return
     try:
         import resource
     except ImportError:
         raise UsageError("--max-memory is not available on this system", next="leave it out") from None
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY and limits.memory > hard:
         raise UsageError(f"--max-memory: the system allows {hard} bytes at most")
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+    used = _address_space()
+    if limits.memory <= used:
+        raise UsageError(
+            f"--max-memory {limits.memory} is too little",
+            why=f"the command itself takes {used} bytes of address space",
+        )
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def supervise(arguments: Sequence[str], limits: Limits, output: object) -> int:

@@ -92,12 +92,11 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
             if limits.any and not child.inside():
                 code = child.supervise(ctx.find_root().obj, limits, values.get("output"))
                 raise typer.Exit(code)
-            if limits.any:
-                child.restrict(limits)
-            function(**values, common=common)
+            with child.restricted(limits):
+                function(**values, common=common)
 
     command.__signature__ = _signature(function)  # type: ignore[attr-defined]
-    del command.__wrapped__  # type: ignore[attr-defined]  # typer must see the new signature only
+    del command.__wrapped__  # typer must see the new signature only
     command.__annotations__ = {p.name: p.annotation for p in _signature(function).parameters.values()}
     return command
 

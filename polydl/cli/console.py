@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json as jsonlib
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -87,14 +88,15 @@ class Console:
         parts = {"what": error.what, "where": error.where, "why": error.why, "next": error.next}
         if self.json and not self._printed:
             self.result({"error": {"kind": type(error).__name__, **parts}, "exit_code": error.exit_code})
-        from rich.console import Console as Rich
-        from rich.text import Text
-
-        rich = Rich(stderr=True, soft_wrap=True)
-        rich.print(Text.assemble(("error: ", "bold red"), plain(error.what)), highlight=False)
-        for label in ("where", "why", "next"):
-            if parts[label]:
-                rich.print(Text.assemble((f"  {label:<5} ", "bold"), plain(parts[label])), highlight=False)
+        color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        bold, red, end = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if color else ("", "", "")
+        lines = [f"{red}error:{end} {plain(error.what)}"]
+        lines += [
+            f"  {bold}{label:<5}{end} {plain(parts[label])}"
+            for label in ("where", "why", "next")
+            if parts[label]
+        ]
+        self.raw("\n".join(lines) + "\n")
 
     # for everybody
 

@@ -39,11 +39,13 @@ def check_writable(path: Path, *, directory: bool) -> None:
     """UsageError, before any work is done, where `path` cannot be written or holds something that is not ours."""
     path = _absolute(path)
     if directory and path.is_dir():
-        if any(path.iterdir()) and not (path / _MANIFEST).is_file():
+        others = sorted({entry.name for entry in path.iterdir()} - _package_files(path))
+        if others:
             raise UsageError(
-                f"'{path}' is a folder with other things in it", why="only an earlier package is replaced",
-                next="name a new folder with -o",
-            )  # fmt: skip
+                f"'{path}' holds other things: {', '.join(others[:5])}",
+                why="only an earlier package is replaced",
+                next="name a new folder with -o, or move them away",
+            )
     elif path.exists() and directory != path.is_dir():
         kind = "a file" if directory else "a folder"
         raise UsageError(f"'{path}' is {kind}", next="name another place with -o")

@@ -12,6 +12,7 @@ from polydl.artifact import TensorSpec
 from polydl.cli.common import Common
 from polydl.cli.parse import parse_dims, parse_shapes
 from polydl.errors import UsageError
+from polydl.targets import parse as parse_target
 
 if TYPE_CHECKING:
     from polydl.compiler import Compiled
@@ -71,8 +72,9 @@ class Request:
     def of(
         cls, path: Path, target: str, shapes: list[str] | None, dims: list[str] | None, precision: str
     ) -> Request:
-        """Errors: UsageError for values that cannot be parsed or a path that is not there."""
+        """UsageError for values that cannot be parsed, unknown targets and a path that is not there."""
         check_exists(path)
+        parse_target(target)
         return cls(path, target, parse_shapes(shapes or ()), parse_dims(dims or ()), precision)
 
     def compile(self, common: Common) -> Compiled:
