@@ -9,8 +9,17 @@
 
 from __future__ import annotations
 
-from models.facts import count_parameters, example_inputs, infer_shapes
+from models.facts import count_parameters, example_inputs, infer_shapes, kernel_taps
 from models.randomize import randomize
 from models.table import NETWORKS, Network, build
 
-__all__ = ["NETWORKS", "Network", "build", "count_parameters", "example_inputs", "infer_shapes", "randomize"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "build",
+    "count_parameters",
+    "example_inputs",
+    "infer_shapes",
+    "kernel_taps",
+    "randomize",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 
 from models.distribution import attribute
 
-__all__ = ["count_parameters", "example_inputs", "infer_shapes"]
+__all__ = ["count_parameters", "example_inputs", "infer_shapes", "kernel_taps"]
 
 
 def example_inputs(model: onnx.ModelProto, seed: int) -> dict[str, np.ndarray]:
@@ -78,3 +79,28 @@ def infer_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     for tensor in graph.initializer:
         shapes[tensor.name] = tuple(tensor.dims)
     return shapes
+
+
+def kernel_taps(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> list[float]:
+    """Along each axis of a Conv, the mean number of kernel taps that fall inside the image: what is left to compute
+    when padding is skipped. The whole kernel where shapes are not static."""
+    kernel = shapes[node.input[1]][2:]
+    if node.input[0] not in shapes or node.output[0] not in shapes:
+        return [float(size) for size in kernel]
+    rank = len(kernel)
+    sizes, outs = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
+    strides, dilations = attribute(node, "strides", [1] * rank), attribute(node, "dilations", [1] * rank)
+    pads = attribute(node, "pads", [0] * 2 * rank)[:rank]
+    mode = attribute(node, "auto_pad", b"NOTSET")
+    if mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        spans = [
+            (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(outs, strides, kernel, dilations, strict=True)
+        ]
+        totals = [max(span - size, 0) for span, size in zip(spans, sizes, strict=True)]
+        pads = [(total + (mode == b"SAME_LOWER")) // 2 for total in totals]
+    return [_inside(*axis) for axis in zip(sizes, outs, kernel, strides, dilations, pads, strict=True)]
+
+
+def _inside(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> float:
+    at = np.arange(out)[:, None] * stride - before + np.arange(kernel) * dilation
+    return float(((at >= 0) & (at < size)).sum() / out)

@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models.distribution import KEEPS_ELEMENTS, SIZE, Sample, attribute, normal, propagate, weighted_sum
-from models.facts import infer_shapes
+from models.facts import infer_shapes, kernel_taps
 
 __all__ = ["randomize"]
 
@@ -47,13 +47,6 @@ def randomize(model: onnx.ModelProto, seed: int, *, in_place: bool = False) -> o
     target = model if in_place else onnx.ModelProto.FromString(model.SerializeToString())
     _Filler(target, seed).run()
     return target
-
-
-def _taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> float:
-    """Mean number of kernel taps, along one axis, that fall inside the image."""
-    first = np.arange(out)[:, None] * stride - before
-    at = first + np.arange(kernel) * dilation
-    return float(((at >= 0) & (at < size)).sum() / out)
 
 
 class _Filler:
@@ -151,23 +144,7 @@ class _Filler:
                 taps = [max(1.0, kernel / stride) for kernel, stride in zip(shape[2:], strides, strict=True)]
                 return float(shape[0] / attribute(node, "group", 1) * math.prod(taps))
             case _:
-                return shape[1] * math.prod(self._conv_taps(node, shape[2:]))
-
-    def _conv_taps(self, node: onnx.NodeProto, kernel: Sequence[int]) -> Sequence[float]:
-        if node.input[0] not in self.shapes or node.output[0] not in self.shapes:
-            return kernel
-        rank = len(kernel)
-        sizes, outs = self.shapes[node.input[0]][2:], self.shapes[node.output[0]][2:]
-        strides, dilations = attribute(node, "strides", [1] * rank), attribute(node, "dilations", [1] * rank)
-        pads = attribute(node, "pads", [0] * 2 * rank)[:rank]
-        if attribute(node, "auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
-            spans = [
-                (o - 1) * s + (k - 1) * d + 1
-                for o, s, k, d in zip(outs, strides, kernel, dilations, strict=True)
-            ]
-            pads = [max(span - size, 0) // 2 for span, size in zip(spans, sizes, strict=True)]
-        axes = zip(sizes, outs, kernel, strides, dilations, pads, strict=True)
-        return [_taps(*axis) for axis in axes]
+                return shape[1] * math.prod(kernel_taps(node, self.shapes))
 
     def _recurrent(self, node: onnx.NodeProto, generator: np.random.Generator) -> Sample:
         x = self._sample(node.input[0])
