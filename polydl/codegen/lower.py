@@ -44,10 +44,11 @@ from polydl.ir.kernel import (
     Stmt,
     Store,
 )
+from polydl.ir.rewrite import walk_stmts
 from polydl.ir.simplify import simplify_kernel
 from polydl.poly import Allocate, Ast, BlockNode, CallNode, ForNode, IfNode, Member, Node, Op, Path
 from polydl.poly.affine import Affine
-from polydl.poly.model import Access
+from polydl.poly.model import Access, Box
 from polydl.scheduler.schedule import Schedule
 from polydl.vocabulary import Binding, Memory
 
@@ -70,7 +71,7 @@ def lower(schedule: Schedule, name: str | None = None) -> Kernel:
 class _Window:
     """The part of a tensor's storage that one arrival at an `Allocate` touches: per dimension base and extent."""
 
-    bases: tuple[Affine, ...]  # over coordinates c0, c1, … of the schedule
+    bases: tuple[Affine, ...]  # over the schedule's coordinates, called as poly.iterator_names says
     extents: tuple[int, ...]
 
 
@@ -82,6 +83,7 @@ class _Lowering:
     tensors: dict[str, Tensor] = field(init=False)
     windows: dict[str, _Window] = field(init=False, default_factory=dict)
     checks: dict[str, int] = field(init=False, default_factory=dict)
+    names: dict[str, str] = field(init=False, default_factory=dict)  # isl iterator -> loop, of the loops around
 
     def __post_init__(self) -> None:
         s = self.schedule
@@ -101,7 +103,7 @@ class _Lowering:
             for t in s.function.tensors
             if t.name not in self.windows
         )
-        body = _with_barriers(body, _Conflicts(s))
+        body = _with_barriers(body)
         return simplify_kernel(Kernel(name, s.function.sizes, params, body))
 
     def _window(self, tensor: str) -> _Window:
@@ -118,23 +120,25 @@ class _Lowering:
             return replace(a, subscripts=tuple(to_affine(e) for e in storage.apply([x for x in index if x is not None])))
 
         statements = tuple(replace(st, accesses=tuple(map(stored, st.accesses))) for st in scop.statements)
-        bases, extents = poly.footprint(replace(scop, statements=statements), self.schedule.tree, tensor)
-        return _Window(tuple(bases), tuple(extents))
+        upper = tuple(to_affine(x) or Affine(()) for x in storage.shape)
+        box = Box(tuple(Affine(()) for _ in upper), upper)
+        tensors = tuple((n, box if n == tensor else b) for n, b in scop.tensors)
+        stored_scop = replace(scop, statements=statements, tensors=tensors)
+        found = poly.footprint(stored_scop, self.schedule.tree, tensor)
+        return _Window(found.bases, found.extents)
 
     # -- control structure ---------------------------------------------------------------------------------------
 
     def _node(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
         """`node`, inside loops of schedule dimensions below `depth`, with the allocations `placed` already around it."""
-        here = [a for a in self._allocations(node, depth) if a.tensor not in placed]
-        if here and not (isinstance(node, BlockNode) and self._separate_arrivals(node, depth)):
-            inner = self._structure(node, depth, (*placed, *(a.tensor for a in here)))
-            for a in reversed(here):
-                inner = Alloc(self._local_buffer(a), inner)
-            return inner
-        return self._structure(node, depth, placed)
+        here = [a for a in self._allocations(node) if a.tensor not in placed]
+        inner = self._structure(node, depth, (*placed, *(a.tensor for a in here)))
+        for a in reversed(here):
+            inner = Alloc(self._local_buffer(a), inner)
+        return inner
 
-    def _allocations(self, node: Node, depth: int) -> list[Allocate]:
-        """The allocations that all loops still to come in `node` are inside of."""
+    def _allocations(self, node: Node) -> list[Allocate]:
+        """The allocations inside of which all of `node` is: every loop still to come in it is further in."""
         first = min((n.dim for n in _loops(node)), default=None)
         found: dict[str, Allocate] = {}
         for call in _calls(node):
@@ -142,15 +146,6 @@ class _Lowering:
                 if first is None or outside <= first:
                     found[a.tensor] = a
         return list(found.values())
-
-    def _separate_arrivals(self, node: BlockNode, depth: int) -> bool:
-        """Whether a block holds several iterations of a loop that has been spelled out around an allocation."""
-        seen: dict[tuple[int, ...], None] = {}
-        for child in node.children:
-            for call in _calls(child):
-                seen[tuple(0 for _ in self.paths[call.path].allocations)] = None
-        del depth
-        return False
 
     def _structure(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
         match node:
@@ -162,9 +157,12 @@ class _Lowering:
                 if member.binding is Binding.VECTOR:
                     span = self.schedule.member_range(member.name)
                     length = None if span is None else span[1] + 1
-                variable = member.name
+                first, end = self._ast(lower), self._ast(upper)
+                outer = dict(self.names)
+                self.names[node.iterator] = member.name
                 inner = self._node(body, d + 1, placed)
-                return For(variable, self._ast(lower), self._ast(upper), inner, member.binding, step, length)
+                self.names = outer
+                return For(member.name, first, end, inner, member.binding, step, length)
             case IfNode(cond=cond, then=then, otherwise=otherwise):
                 other = None if otherwise is None else self._node(otherwise, depth, placed)
                 return If(self._ast(cond), self._node(then, depth, placed), other)
@@ -214,7 +212,8 @@ class _Lowering:
             window = self.windows.get(name)
             if window is None:
                 return subscripts
-            values: dict[str, Expr] = {f"c{d}": c for d, c in enumerate(coordinates)}
+            names = poly.iterator_names(self.schedule.scop, len(coordinates))
+            values: dict[str, Expr] = dict(zip(names, coordinates, strict=True))
             return tuple(
                 s - substitute(from_affine(base), values) for s, base in zip(subscripts, window.bases, strict=True)
             )
@@ -270,4 +269,78 @@ def _loops(node: Node) -> Iterable[ForNode]:
             assert_never(node)
 
 
-_ = Memory
+def _calls(node: Node) -> Iterable[CallNode]:
+    match node:
+        case ForNode(body=body):
+            yield from _calls(body)
+        case BlockNode(children=children):
+            for c in children:
+                yield from _calls(c)
+        case IfNode(then=then, otherwise=otherwise):
+            yield from _calls(then)
+            if otherwise is not None:
+                yield from _calls(otherwise)
+        case CallNode():
+            yield node
+        case _:
+            assert_never(node)
+
+
+def _conflict(first: Iterable[Stmt], second: Iterable[Stmt]) -> bool:
+    """Whether one part writes what the other accesses."""
+    before, after = _touched(first), _touched(second)
+    return bool(before[1] & (after[0] | after[1]) or before[0] & after[1])
+
+
+def _touched(stmts: Iterable[Stmt]) -> tuple[set[str], set[str]]:
+    """The buffers read and written, local ones left out."""
+    read: set[str] = set()
+    written: set[str] = set()
+    local: set[str] = set()
+    for stmt in stmts:
+        for s in walk_stmts(stmt):
+            match s:
+                case Store(buffer=b, value=value, index=index):
+                    written.add(b)
+                    for e in (value, *index):
+                        read |= {x.buffer for x in walk(e) if isinstance(x, Load)}
+                case Check(cond=cond) | If(cond=cond):
+                    read |= {x.buffer for x in walk(cond) if isinstance(x, Load)}
+                case Alloc(buffer=b):
+                    local.add(b.name)
+                case _:
+                    continue
+    return read - local, written - local
+
+
+def _is_parallel(s: Stmt) -> bool:
+    return any(isinstance(x, For) and x.binding is Binding.PARALLEL for x in walk_stmts(s))
+
+
+def _with_barriers(s: Stmt) -> Stmt:
+    """Barriers where parts of a parallel region that are not one parallel loop need each other's results."""
+    match s:
+        case For(binding=Binding.PARALLEL):
+            return s
+        case For(body=body) if _is_parallel(body):
+            inner = _with_barriers(body)
+            if _conflict([body], [body]):
+                inner = Block((inner, Barrier()))
+            return replace(s, body=inner)
+        case Block(stmts=stmts) if _is_parallel(s):
+            done: list[Stmt] = []
+            since: list[Stmt] = []  # what has run since the last barrier
+            for part in stmts:
+                if since and _conflict(since, [part]):
+                    done.append(Barrier())
+                    since = []
+                done.append(_with_barriers(part))
+                since.append(part)
+            return Block(tuple(done))
+        case Alloc(body=body):
+            return replace(s, body=_with_barriers(body))
+        case If(then=then, otherwise=otherwise) if _is_parallel(s):
+            other = None if otherwise is None else _with_barriers(otherwise)
+            return replace(s, then=_with_barriers(then), otherwise=other)
+        case _:
+            return s

@@ -12,7 +12,7 @@ from polydl.scheduler.structure import at, band_of, normalise, replace_at, uniqu
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["Distribute", "Fuse", "Parallel", "Reorder", "Sequential", "Skew", "Split", "Tile", "Unroll", "Vectorize"]
+__all__ = ["Collapse", "Distribute", "Fuse", "Parallel", "Reorder", "Sequential", "Skew", "Split", "Tile", "Unroll", "Vectorize"]
 
 
 def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
@@ -180,6 +180,33 @@ class Distribute(Transform):
             branches.append(Filter(f.selections, normalise(Band((part,), f.child))))
         new = normalise(Band(band.members[:k], Sequence(tuple(branches))))
         return Rewritten(replace_at(tree, path, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse(Transform):
+    """Make one loop of two neighbours, the inner one of constant extent.
+
+    rewrite:  band(i, j) -> band(i*J + j)   with J the extent of j
+    legal if: always (the order does not change)
+    """
+
+    outer: str
+    inner: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        path, band, k = band_of(schedule.tree, self.outer)
+        if k + 1 >= len(band.members) or band.members[k + 1].name != self.inner:
+            raise NotApplicable(f"loop {self.inner} does not come directly after {self.outer} in one band")
+        span = schedule.member_range(self.inner)
+        if span is None:
+            raise NotApplicable(f"the extent of loop {self.inner} is not a constant")
+        outer, inner = band.members[k], band.members[k + 1]
+        count = span[1] - span[0] + 1
+        exprs = tuple((s, e * count + (inner.expr(s) - span[0])) for s, e in outer.exprs)
+        merged = Member(self.outer, exprs, outer.binding)
+        return Rewritten(
+            replace_at(schedule.tree, path, Band((*band.members[:k], merged, *band.members[k + 2 :]), band.child))
+        )
 
 
 @dataclass(frozen=True, slots=True)

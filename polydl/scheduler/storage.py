@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from polydl.dsl.tensor import Layout, TensorRole
+from polydl import poly
+from polydl.dsl.polyhedral import condition_text, to_affine
+from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.errors import NotApplicable
-from polydl.poly.tree import Allocate, Band
+from polydl.ir.expr import Expr, Var, and_
+from polydl.poly.tree import Allocate, Band, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, replace_at
 from polydl.vocabulary import Memory
@@ -18,21 +21,27 @@ __all__ = ["Local", "SetLayout"]
 class Local(Transform):
     """Give a temporary tensor fresh storage in each iteration of a loop; only the part an iteration touches is kept.
 
-    rewrite:  band(i, j, child) -> band(i, allocate(T), band(j, child))   for Local("T", "i")
+    rewrite:  band(i, j, child) -> band(i, allocate(T), band(j, child))   for Local("T", ("i",))
+    Several loops are named where separation has made several branches that all need their own.
     legal if: T is accessed below only, and each of its elements within one iteration of the loops around
     """
 
     tensor: str
-    loop: str
+    loops: tuple[str, ...]
     memory: Memory = Memory.LOCAL
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if schedule.function.tensor(self.tensor).role is not TensorRole.TEMPORARY:
             raise NotApplicable(f"{self.tensor} is not a temporary tensor", why="its storage belongs to the caller")
-        path, band, k = band_of(schedule.tree, self.loop)
-        rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
-        new = Band(band.members[: k + 1], Allocate(self.tensor, self.memory, rest))
-        return Rewritten(replace_at(schedule.tree, path, new))
+        tree = schedule.tree
+        if any(isinstance(node, Allocate) and node.tensor == self.tensor for node in walk(tree)):
+            raise NotApplicable(f"{self.tensor} is local already")
+        for loop in self.loops:
+            path, band, k = band_of(tree, loop)
+            rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
+            new = Band(band.members[: k + 1], Allocate(self.tensor, self.memory, rest))
+            tree = replace_at(tree, path, new)
+        return Rewritten(tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +60,26 @@ class SetLayout(Transform):
             raise NotApplicable(f"{self.tensor} has {tensor.rank} dimensions, the layout is for {len(self.layout.dims)}")
         check_injective(schedule, replace(tensor, layout=self.layout))
         return Rewritten(schedule.tree, schedule.function.with_tensor(replace(tensor, layout=self.layout)))
+
+
+def check_injective(schedule: Schedule, tensor: Tensor) -> None:
+    """NotApplicable unless the tensor's layout gives every element of its box a place of its own."""
+    dims = tensor.storage.dims
+    primed = [f"{d}p" for d in dims]
+    sizes = schedule.function.sizes
+    here = tensor.storage.apply([Var(d) for d in dims])
+    there = tensor.storage.apply([Var(d) for d in primed])
+    conditions = [_equal(a, b, tensor) for a, b in zip(here, there, strict=True)]
+    for names in (dims, primed):
+        for name, low, size in zip(names, tensor.origin, tensor.shape, strict=True):
+            conditions.append(condition_text(and_(Var(name) >= low, Var(name) < low + size)))
+    different = " or ".join(f"{a} != {b}" for a, b in zip(dims, primed, strict=True))
+    if dims and not poly.is_empty(poly.set_text(sizes, "L", (*dims, *primed), (*conditions, different))):
+        raise NotApplicable(f"the layout puts two elements of {tensor.name} in one place")
+
+
+def _equal(a: Expr, b: Expr, tensor: Tensor) -> str:
+    left, right = to_affine(a), to_affine(b)
+    if left is None or right is None:
+        raise NotApplicable(f"the layout of {tensor.name} is not affine")
+    return f"{left} = {right}"

@@ -18,13 +18,13 @@ from math import prod
 
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
-from polydl.ir.expr import Const, Expr, Load, Var
+from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
 from polydl.poly.tree import members
 from polydl.scheduler.loops import Fuse, Parallel, Reorder, Split, Unroll, Vectorize
 from polydl.scheduler.partition import Separate
-from polydl.scheduler.recipes.common import attempt, extent, loops_of, reads, stride, uses
+from polydl.scheduler.recipes.common import attempt, loops_of, reads, stride, uses
 from polydl.scheduler.recipes.tiles import RegisterTile, choose_tile
-from polydl.scheduler.schedule import Schedule, Transform
+from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local, SetLayout
 from polydl.targets import Target
 from polydl.vocabulary import Memory
@@ -118,12 +118,28 @@ def pack_constants(schedule: Schedule, c: Contraction, block: int) -> Schedule:
         dims = tuple(f"d{k}" for k in range(tensor.rank))
         extents = tensor.extents
         v = along[0]
-        rest = sorted((k for k in range(tensor.rank) if k != v), key=lambda k: _depth(load.index[k], c))
-        index: list[Expr] = [Var(dims[v]) // block, *(Var(dims[k]) for k in rest), Var(dims[v]) % block]
-        shape = [-(-extents[v] // block), *(extents[k] for k in rest), block]
-        layout = Layout(dims, tuple(index), tuple(Const(s, Var("").dtype) for s in shape))
+        outer: list[tuple[int, Expr, int]] = []
+        inner: list[tuple[int, Expr, int]] = []
+        for k in (k for k in range(tensor.rank) if k != v):
+            depth, block_size = _depth(load.index[k], c), _reduction_block(schedule, c, load.index[k])
+            if 1 < block_size < extents[k]:
+                outer.append((depth, Var(dims[k]) // block_size, -(-extents[k] // block_size)))
+                inner.append((depth, Var(dims[k]) % block_size, block_size))
+            else:
+                (inner if block_size > 1 else outer).append((depth, Var(dims[k]), extents[k]))
+        rest = [*sorted(outer, key=lambda t: t[0]), *sorted(inner, key=lambda t: t[0])]
+        index = (Var(dims[v]) // block, *(e for _, e, _ in rest), Var(dims[v]) % block)
+        shape = (-(-extents[v] // block), *(n for _, _, n in rest), block)
+        layout = Layout(dims, index, tuple(as_expr(n) for n in shape))
         schedule = schedule.apply(SetLayout(tensor.name, layout))
     return schedule
+
+
+def _reduction_block(schedule: Schedule, c: Contraction, e: Expr) -> int:
+    """The block in which some operand stores the reduction axis that `e` is; 1 where there is none."""
+    if not (isinstance(e, Var) and e.name in c.reduced):
+        return 1
+    return max((_block(schedule, x, e.name) for x in reads(c.update)), default=1)
 
 
 def _depth(e: Expr, c: Contraction) -> int:
@@ -167,66 +183,83 @@ def _blocked_accumulator(schedule: Schedule, c: Contraction, lanes: int) -> Sche
 def _tile_nest(
     schedule: Schedule, c: Contraction, tile: RegisterTile, lanes: int, columns: str | None, rows: str | None
 ) -> Schedule:
-    statements = [s for s in (c.init, c.update, c.epilogue) if s is not None]
     factors = {c.vector: tile.vectors * lanes}
     if columns is not None and tile.columns > 1:
         factors[columns] = tile.columns
     if rows is not None and tile.rows > 1:
         factors[rows] = tile.rows
-    shared_order = [a for a in c.outer if a != c.vector and a != columns and a != rows]
-    order = [*shared_order, c.vector, *(a for a in (rows, columns) if a is not None)]
-    heads: list[list[str]] = []
-    for s in statements:
-        loop = dict(zip(c.outer, loops_of(schedule, s.name), strict=False))
-        reduced = dict(zip(c.reduced, loops_of(schedule, s.name)[len(c.outer) :], strict=False))
-        transforms: list[Transform] = [Split(loop[a], f) for a, f in factors.items()]
-        transforms.append(Split(f"{loop[c.vector]}.i", lanes))
+    others = [a for a in c.outer if a not in (c.vector, columns, rows)]
+    order = [*others, c.vector, *(a for a in (rows, columns) if a is not None)]
+    heads: list[list[str]] = []  # per statement the outer loops
+    unrolled: list[str] = []
+    vectors: list[str] = []
+    for s in (c.init, c.update, c.epilogue):
+        if s is None:
+            continue
+        loops = loops_of(schedule, s.name)
+        loop = dict(zip(c.outer, loops, strict=False))
         outer = [f"{loop[a]}.o" if a in factors else loop[a] for a in order]
-        point = [f"{loop[a]}.i" for a in (rows, columns) if a in factors]
-        point += [f"{loop[c.vector]}.i.o", f"{loop[c.vector]}.i.i"]
-        middle = list(reduced.values()) if s is c.update else []
-        transforms.append(Reorder((*outer, *middle, *point)))
-        schedule = schedule.apply(*transforms)
+        points = [f"{loop[a]}.i" for a in (rows, columns) if a in factors] + [f"{loop[c.vector]}.i.o"]
+        lane = f"{loop[c.vector]}.i.i"
+        reduced: list[str] = []
+        if s is c.update:
+            schedule, reduced = _reduction_loops(schedule, c, loops[len(c.outer) :])
+        schedule = schedule.apply(
+            *(Split(loop[a], f) for a, f in factors.items()),
+            Split(f"{loop[c.vector]}.i", lanes),
+            Reorder((*outer, *reduced, *points, lane)),
+        )
         heads.append(outer)
-    names = heads[0]
-    for level in range(len(names)):
+        unrolled += points
+        vectors.append(lane)
+    for level in range(len(order)):
         if len(heads) > 1:
             schedule = schedule.apply(Fuse(tuple(h[level] for h in heads)))
-    first = heads[0]
-    tiled = [n for n, a in zip(first, order, strict=True) if a in factors]
-    for name in tiled:
-        schedule = attempt(schedule, Separate(name)) or schedule
-    schedule = _allocate(schedule, c, first[-1])
-    schedule = _bind_points(schedule, lanes)
-    return _parallelise(schedule, first)
-
-
-def _allocate(schedule: Schedule, c: Contraction, innermost: str) -> Schedule:
-    """The accumulators in registers, in every copy of the tile that separation has made."""
+    for name, axis in zip(heads[0], order, strict=True):
+        if axis in factors:
+            for copy in _copies(schedule, name):
+                schedule = attempt(schedule, Separate(copy)) or schedule
     tensor = schedule.function.tensor(c.update.target)
-    if tensor.role is not TensorRole.TEMPORARY:
-        return schedule
-    copies = [m.name for m in members(schedule.tree) if m.name.split(".tail")[0] == innermost]
-    return schedule.apply(*(Local(tensor.name, name, Memory.REGISTER) for name in copies))
-
-
-def _bind_points(schedule: Schedule, lanes: int) -> Schedule:
-    """Point loops unrolled, the innermost one vectorised."""
-    for m in list(members(schedule.tree)):
-        base = m.name.split(".tail")[0]
-        if base.endswith(".i.i"):
-            schedule = schedule.apply(Vectorize(m.name))
-        elif base.endswith(".i") or base.endswith(".i.o"):
-            schedule = schedule.apply(Unroll(m.name))
+    if tensor.role is TensorRole.TEMPORARY:
+        schedule = schedule.apply(Local(tensor.name, tuple(_copies(schedule, heads[0][-1])), Memory.REGISTER))
+    for name in unrolled:
+        schedule = schedule.apply(*(Unroll(n) for n in _copies(schedule, name)))
+    for name in vectors:
+        schedule = schedule.apply(*(Vectorize(n) for n in _copies(schedule, name)))
+    for name in heads[0][:-1] or heads[0]:
+        for copy in _copies(schedule, name):
+            schedule = attempt(schedule, Parallel(copy)) or schedule
     return schedule
 
 
-def _parallelise(schedule: Schedule, outer: list[str]) -> Schedule:
-    for name in outer[:-1] or outer:
-        changed = attempt(schedule, Parallel(name))
-        if changed is None or (extent(schedule, name) or 2) < 1:
-            break
-        schedule = changed
-    return schedule
+def _reduction_loops(schedule: Schedule, c: Contraction, loops: list[str]) -> tuple[Schedule, list[str]]:
+    """The reduction loops in the order in which the operands lie in memory: blocks outermost, within a block innermost."""
+    outer: list[str] = []
+    inner: list[str] = []
+    for axis, loop in zip(c.reduced, loops, strict=True):
+        block = max((_block(schedule, x, axis) for x in reads(c.update)), default=1)
+        if 1 < block < _axis_extent(c.update, axis):
+            schedule = schedule.apply(Split(loop, block))
+            outer.append(f"{loop}.o")
+            inner.append(f"{loop}.i")
+        elif block > 1:
+            inner.append(loop)
+        else:
+            outer.append(loop)
+    return schedule, outer + inner
 
 
+def _block(schedule: Schedule, load: Load, axis: str) -> int:
+    """The size of the blocks in which `load`'s tensor stores neighbours along `axis`; 1 where it has none."""
+    for e in schedule.function.tensor(load.buffer).storage.apply(load.index):
+        match e:
+            case Binary(op="mod", a=a, b=Const(value=size)) if uses(a, axis):
+                return int(size)
+            case _:
+                continue
+    return 1
+
+
+def _copies(schedule: Schedule, name: str) -> list[str]:
+    """The loop and the copies of it that separation has made."""
+    return [m.name for m in members(schedule.tree) if m.name == name or m.name.startswith(f"{name}.tail")]

@@ -1,0 +1,57 @@
+"""Recipes: good default schedules, written with public transformations only, each step passed by the judge."""
+
+from __future__ import annotations
+
+from polydl.dsl.function import Function
+from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
+from polydl.ir.expr import Binary, Load
+from polydl.scheduler.recipes.contraction import Contraction, find_contraction, schedule_contraction
+from polydl.scheduler.recipes.generic import (
+    fuse_neighbours,
+    inline_all,
+    parallelise,
+    place_locals,
+    privatise_rows,
+    vectorise,
+)
+from polydl.scheduler.schedule import Schedule
+from polydl.targets import Target
+
+__all__ = ["default_schedule"]
+
+
+def default_schedule(function: Function, target: Target, *, reassociate: bool = True) -> Schedule:
+    """A good legal schedule of `function` for `target`, without search."""
+    schedule = inline_all(Schedule.of(function, reassociate=reassociate))
+    contractions = _contractions(schedule)
+    if not contractions:
+        schedule = privatise_rows(schedule, target)
+    done: set[str] = set()
+    for c in contractions:
+        try:
+            schedule = schedule_contraction(schedule, c, target)
+        except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
+            continue
+        done |= {s.name for s in (c.init, c.update, c.epilogue) if s is not None}
+    schedule = fuse_neighbours(schedule, keep_apart=done)
+    schedule = place_locals(schedule)
+    rest = [s.name for s in schedule.function.statements() if s.name not in done]
+    schedule = vectorise(schedule, rest, target)
+    return parallelise(schedule)
+
+
+def _contractions(schedule: Schedule) -> list[Contraction]:
+    """The sums of products of the function, and other window reductions that a register tile suits."""
+    found = []
+    for computation in schedule.function.computations:
+        value, r = computation.value, computation.reduction
+        if r is None:
+            continue
+        products = isinstance(value, Binary) and value.op == "mul"
+        windows = isinstance(value, Load)
+        if not (products or windows):
+            continue
+        c = find_contraction(schedule.function, computation.name)
+        if c is not None:
+            found.append(c)
+    return found
