@@ -1,0 +1,346 @@
+"""Where the values of a network lie: one blocked layout chosen over the whole graph, halos of zeros, and shared storage.
+
+Blocked storage of a value [N, C, H, W] with block b and halo ((t, l), …) is [N, ceil(C/b), t + H + t', l + W + l', b]:
+lane c % b of block c / b. A convolution over channels then loads vectors of b output channels and broadcasts inputs; chains
+of convolutions, pools and elementwise nodes stay blocked, and only what enters or leaves such a region reads or writes the
+other form, through its own access functions.
+
+* **Surplus lanes.** Where C is not a multiple of b, whatever is computed per channel (convolution outputs, depthwise
+  convolutions, pools, elementwise nodes) is computed for all lanes, with weights and per-channel constants padded by
+  zeros. Contents of surplus lanes never reach another lane: whoever sums over channels reads c < C.
+* **Halo.** A convolution with padding reads zeros around its input. The *producer* writes them, so the convolution has
+  no edge conditions and no padded copy.
+* **Slices.** Concat and Split along the outermost storage dimension that varies copy nothing: the parts lie inside the
+  whole. Reshapes of dense storage are the same bytes under another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from polydl.graph.groups import Group, GroupKind, kind_of
+from polydl.graph.ir import Graph, Node, Value
+from polydl.graph.nodes import depthwise, op_node
+
+__all__ = ["PLAIN", "Layouts", "Placement", "Slice", "choose_layouts", "isolate_outputs", "storage_bytes", "storage_shape"]
+
+Halo = tuple[tuple[int, int], ...]
+ALIGNMENT = 64  # bytes; of every buffer and of every slice of one
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How one value is stored. `block` None is row-major; `halo` has (before, after) per spatial dimension, or is ()."""
+
+    block: int | None = None
+    halo: Halo = ()
+
+    def channels(self, channels: int) -> int:
+        """Stored channels: a multiple of the block."""
+        return channels if self.block is None else -(-channels // self.block) * self.block
+
+    def __str__(self) -> str:
+        halo = " halo " + " ".join(f"{a}+{b}" for a, b in self.halo) if self.halo else ""
+        return (f"blocked by {self.block}" if self.block else "row-major") + halo
+
+
+PLAIN = Placement()
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A value that lies inside the storage of `base`, `offset` bytes from its beginning."""
+
+    base: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """`placements` of all values that are not PLAIN; `slices`, by value; `free` are the groups that compute nothing."""
+
+    placements: Mapping[str, Placement] = field(default_factory=dict)
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
+
+    def of(self, value: str) -> Placement:
+        return self.placements.get(value, PLAIN)
+
+
+def storage_shape(value: Value, placement: Placement) -> tuple[int, ...]:
+    """The dimensions of the array that holds `value`."""
+    shape = value.shape
+    if placement.halo:
+        shape = (*shape[:2], *(n + a + b for n, (a, b) in zip(shape[2:], placement.halo, strict=True)))
+    if placement.block is None:
+        return shape
+    return (shape[0], placement.channels(shape[1]) // placement.block, *shape[2:], placement.block)
+
+
+def storage_bytes(value: Value, placement: Placement) -> int:
+    return prod(storage_shape(value, placement)) * value.dtype.bytes
+
+
+def isolate_outputs(graph: Graph) -> Graph:
+    """The graph with an Identity before every output, so that what computes it is free to choose its own layout.
+
+    The Identity costs nothing where the layout chosen is the output's.
+    """
+    names = set(graph.values)
+    renamed: dict[str, str] = {}
+    made = {o for n in graph.nodes for o in n.outputs}
+    for o in graph.outputs:
+        if o in made:
+            inner = f"{o}_inner"
+            while inner in names:
+                inner += "_"
+            names.add(inner)
+            renamed[o] = inner
+    nodes = [
+        replace(
+            n,
+            inputs=tuple(renamed.get(i, i) for i in n.inputs),
+            outputs=tuple(renamed.get(o, o) for o in n.outputs),
+        )
+        for n in graph.nodes
+    ]
+    copies = [Node(f"{o}_output", "Identity", graph.opset, (i,), (o,)) for o, i in renamed.items()]
+    values = dict(graph.values)
+    values |= {i: replace(graph.values[o], name=i) for o, i in renamed.items()}
+    return replace(graph, nodes=(*nodes, *copies), values=values)
+
+
+def choose_layouts(graph: Graph, groups: Sequence[Group], block: int | None) -> Layouts:
+    """Placements and storage sharing for all values, `block` channels to a vector (None: everything row-major)."""
+    blocked: set[str] = set()
+    if block is not None:
+        for g in groups:
+            if _blockable(graph, g, block, blocked):
+                blocked |= set(g.outputs)
+    external = {*graph.inputs, *graph.outputs, *graph.constants}
+    placements = {v: Placement(block) for v in blocked if v not in external}
+    slices = _slices(graph, groups, placements, external)
+    halos = _halos(graph, groups, placements, slices, external)
+    placements |= {v: replace(placements.get(v, PLAIN), halo=h) for v, h in halos.items()}
+    slices = {v: s for v, s in _offsets(graph, groups, placements, slices).items()}
+    free = frozenset(g.name for g in groups if g.kind is not GroupKind.CONTRACTION and _is_free(g, slices))
+    return Layouts(placements, slices, free)
+
+
+def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> bool:
+    """Is the group's result computed per channel, or summed over channels, from operands that allow the blocked form?"""
+    anchor = group.anchor
+    out = graph.values[group.outputs[0]]
+    if len(out.shape) < 3 or any(o in graph.outputs for o in group.outputs):
+        return False
+    channels = out.shape[1]
+    surplus = channels % block != 0
+    data = [i for i in anchor.inputs if i and i not in graph.constants]
+    match anchor.op_type:
+        case "Conv" | "ConvTranspose" if depthwise(graph, anchor):
+            wanted = data[0] in blocked
+        case "Conv" | "ConvTranspose":
+            # Below half a block, more lanes would be idle than busy.
+            wanted = 2 * channels >= block and (anchor.integer("group", 1) == 1 or not surplus)
+        case "Concat" | "Split":
+            axis = anchor.integer("axis") % len(out.shape)
+            parts = anchor.inputs if anchor.op_type == "Concat" else anchor.outputs
+            aligned = all(not p or graph.values[p].shape[1] % block == 0 for p in parts[:-1])
+            return all(i in blocked for i in data) and (axis >= 2 or (axis == 1 and aligned))
+        case "Resize" | "Upsample" | "BatchNormalization" | "InstanceNormalization":
+            return data[0] in blocked and graph.values[data[0]].shape[:2] == out.shape[:2] and len(group.nodes) == 1
+        case op if op.startswith("Global") or kind_of(anchor) is GroupKind.POOL:
+            wanted = data[0] in blocked
+        case _ if kind_of(anchor) is GroupKind.ELEMENTWISE:
+            wanted = any(i in blocked for i in group.inputs)
+        case _:
+            return False
+    if not wanted:
+        return False
+    # Every operand that has these channels must have the surplus lanes too; a sum over channels reads the true ones.
+    summed = {anchor.inputs[0]} if kind_of(anchor) is GroupKind.CONTRACTION and not depthwise(graph, anchor) else set()
+    for n in group.nodes:
+        for i in n.inputs:
+            if not i or i in graph.constants or i not in group.inputs or (n is anchor and i in summed):
+                continue
+            shape = graph.values[i].shape
+            aligned = len(shape) == len(out.shape) and shape[1] == channels
+            if aligned and i not in blocked and (surplus or prod(shape[2:]) > 1):
+                return False
+    return True
+
+
+def _slices(
+    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], external: set[str]
+) -> dict[str, Slice]:
+    """Which values can lie inside others; offsets are filled in when the halos are known."""
+    produced = {o for g in groups for o in g.outputs} - external
+    slices: dict[str, Slice] = {}
+    in_output: set[str] = set()  # values stored in a graph output: nothing may lie at an offset inside them
+
+    for g in groups:
+        node = g.anchor
+        if len(g.nodes) != 1:
+            continue
+        match node.op_type:
+            case _ if g.kind is GroupKind.VIEW:
+                source, result = node.inputs[0], node.output
+                if not _same_bytes(graph, source, result, placements):
+                    continue
+                if result in graph.outputs:
+                    holds_slices = any(s.base == source for s in slices.values())
+                    if source in produced and source not in slices and not holds_slices:
+                        slices[source] = Slice(result, 0)
+                        in_output.add(source)
+                elif source in produced or source in graph.inputs:
+                    slices[result] = Slice(source, 0)
+            case "Concat":
+                parts = [i for i in node.inputs if i]
+                whole = node.output
+                fits = whole in produced and len(set(parts)) == len(parts) and _outermost(graph, node, whole, placements)
+                roots = {_root(p, slices) for p in parts}
+                # A part must be a buffer of its own: not a slice of something, nor the place of something that is
+                # shared with another part, nor an input.
+                fits = fits and all(p in produced and p not in slices for p in parts) and len(roots) == len(parts)
+                if fits and _aligned(graph, parts, placements):
+                    slices |= {p: Slice(whole, 0) for p in parts}
+            case "Split":
+                source = node.inputs[0]
+                parts = [o for o in node.outputs if o]
+                if source in produced and len(parts) == len(node.outputs) and _outermost(graph, node, source, placements) \
+                        and all(p not in external for p in parts) and _aligned(graph, parts, placements):
+                    slices |= {p: Slice(source, 0) for p in parts}
+            case _:
+                continue
+    return {v: s for v, s in slices.items() if not _inside_output(s.base, slices, graph) or _whole(graph, v, s)}
+
+
+def _whole(graph: Graph, value: str, s: Slice) -> bool:
+    return graph.values[value].bytes == graph.values[s.base].bytes
+
+
+def _inside_output(value: str, slices: Mapping[str, Slice], graph: Graph) -> bool:
+    return _root(value, slices) in (*graph.outputs, *graph.inputs)
+
+
+def _root(value: str, slices: Mapping[str, Slice]) -> str:
+    while value in slices:
+        value = slices[value].base
+    return value
+
+
+def _same_bytes(graph: Graph, source: str, result: str, placements: Mapping[str, Placement]) -> bool:
+    """Is row-major `result` the same array of bytes as `source` as stored?"""
+    if placements.get(result, PLAIN) != placements.get(source, PLAIN) and result in placements:
+        return False
+    place = placements.get(source, PLAIN)
+    if place.block is None:
+        return True
+    shape = graph.values[source].shape
+    if result in placements:
+        return graph.values[result].shape == shape
+    return prod(shape[2:]) == 1 and (shape[0] == 1 or shape[1] % place.block == 0) and shape[1] % place.block == 0
+
+
+def _outermost(graph: Graph, node: Node, whole: str, placements: Mapping[str, Placement]) -> bool:
+    """Is the axis of a Concat or Split the first storage dimension of `whole` that is larger than 1, or before it?"""
+    shape = graph.values[whole].shape
+    axis = node.integer("axis") % len(shape)
+    if placements.get(whole, PLAIN).block is not None and axis > 1:
+        return False
+    return prod(shape[:axis]) == 1
+
+
+def _aligned(graph: Graph, parts: Sequence[str], placements: Mapping[str, Placement]) -> bool:
+    """Do all parts but the last have a multiple of the alignment, whatever the halo?"""
+    for p in parts:
+        value, place = graph.values[p], placements.get(p, PLAIN)
+        unit = place.block * value.dtype.bytes if place.block is not None else value.bytes
+        if p != parts[-1] and unit % ALIGNMENT:
+            return False
+    return len({placements.get(p, PLAIN).block for p in parts}) <= 1
+
+
+def _halos(
+    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], slices: dict[str, Slice], external: set[str]
+) -> dict[str, Halo]:
+    """Zeros to be written around each value, as much as the convolutions that read it need; equal within shared storage."""
+    function_made = {o for g in groups if len(g.outputs) == 1 for o in g.outputs} - external
+    needed: dict[str, Halo] = {}
+    for g in groups:
+        if g.anchor.op_type != "Conv":
+            continue
+        x = g.anchor.inputs[0]
+        if x not in function_made or x not in placements:
+            continue
+        reach = _reach(graph, g.anchor)
+        if any(a or b for a, b in reach):
+            needed[x] = _wider(needed.get(x), reach)
+    # Storage is shared by equal halos only: a class takes the widest of its members'; where it cannot have one, its
+    # members do without and the convolution makes a padded copy.
+    classes: dict[str, list[str]] = {}
+    for v in {*slices, *(s.base for s in slices.values()), *needed}:
+        classes.setdefault(_root(v, slices), []).append(v)
+    result: dict[str, Halo] = {}
+    for root, members in classes.items():
+        wanted = [needed[m] for m in members if m in needed]
+        if not wanted:
+            continue
+        same_form = all(
+            m in placements and m not in external and graph.values[m].shape[2:] == graph.values[root].shape[2:]
+            for m in members
+        )
+        if not same_form:
+            continue
+        halo = wanted[0]
+        for h in wanted[1:]:
+            halo = _wider(halo, h)
+        result |= dict.fromkeys(members, halo)
+    return result
+
+
+def _reach(graph: Graph, node: Node) -> Halo:
+    from polydl.ops.windows import windows
+
+    x, w = graph.values[node.inputs[0]], graph.values[node.inputs[1]]
+    return tuple(v.reach for v in windows(op_node(graph, node), x.shape[2:], w.shape[2:]))
+
+
+def _wider(a: Halo | None, b: Halo) -> Halo:
+    return b if a is None else tuple((max(p, r), max(q, s)) for (p, q), (r, s) in zip(a, b, strict=True))
+
+
+def _offsets(
+    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], slices: Mapping[str, Slice]
+) -> dict[str, Slice]:
+    """The slices with their byte offsets, which depend on the halos."""
+    result = dict(slices)
+    for g in groups:
+        node = g.anchor
+        if len(g.nodes) != 1 or node.op_type not in ("Concat", "Split"):
+            continue
+        whole = node.output if node.op_type == "Concat" else node.inputs[0]
+        parts = node.inputs if node.op_type == "Concat" else node.outputs
+        if not all(p in slices and slices[p].base == whole for p in parts):
+            continue
+        offset = 0
+        for p in parts:
+            result[p] = Slice(whole, offset)
+            offset += storage_bytes(graph.values[p], placements.get(p, PLAIN))
+    return result
+
+
+def _is_free(group: Group, slices: Mapping[str, Slice]) -> bool:
+    node = group.anchor
+    if len(group.nodes) != 1:
+        return False
+    if group.kind is GroupKind.VIEW:
+        a, b = node.inputs[0], node.output
+        return (b in slices and slices[b].base == a) or (a in slices and slices[a].base == b)
+    if node.op_type == "Concat":
+        return all(i in slices and slices[i].base == node.output for i in node.inputs)
+    if node.op_type == "Split":
+        return all(o in slices and slices[o].base == node.inputs[0] for o in node.outputs)
+    return False
