@@ -162,5 +162,5 @@ def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: S
     ]
     out = ["  ".join(line).rstrip() for line in cells]
     if header:
-        out.insert(1, "  ".join("-" * w for w in widths))
+        out.insert(1, "  ".join("-" * w for w in widths).rstrip())
     return "\n".join(out)

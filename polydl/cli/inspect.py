@@ -25,7 +25,7 @@ def inspect(path: ModelPath, shapes: Shapes = None, dims: Dims = None, *, common
     polydl inspect model.onnx --dim N=1 -v
     """
     request = Request.of(path, "native", shapes, dims, "f32")
-    from polydl.graph import load_model, unsupported
+    from polydl.graph.importer import load_model, unsupported
 
     graph = load_model(
         request.path, shapes=request.shapes, dims=request.dims, supported=lambda _operator: True
@@ -64,9 +64,7 @@ def _text(request: Request, graph: Graph, missing: Counter[str], verbosity: int)
     rows += [("input", f"{name}: {graph.values[name]}") for name in graph.inputs]
     rows += [("output", f"{name}: {graph.values[name]}") for name in graph.outputs]
     rows.append(("nodes", str(len(graph.nodes))))
-    rows.append(
-        ("weights", f"{quantity(data['parameters'], 'parameters')}, {quantity(data['constant_bytes'], 'B')}")
-    )
+    rows.append(("weights", f"{data['parameters']:,} parameters, {quantity(data['constant_bytes'], 'B')}"))
     lines = [table(rows), ""]
     counts = [
         (operator, str(count), "not compiled yet" if missing[operator] else "")
