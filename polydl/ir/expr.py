@@ -4,9 +4,10 @@ Semantic contract
 -----------------
 * An expression is a pure value of one element type (`dtype`) and one vector length (`lanes`, 1 = scalar).
 * Arithmetic on integers wraps (two's complement); on floats it is IEEE 754 without reassociation or contraction,
-  except where a back end is told otherwise. `floordiv` and `mod` round towards minus infinity (Python's meaning) and
-  have the value 0 where the divisor is 0 (integers only: floats have `floor(a / b)` and `fmod`); `div` is float division, or C's truncating division on integers (0 for a
-  zero divisor). Shifts by a negative amount or by the width or more give 0.
+  except where a back end is told otherwise. `floordiv` and `mod` are for integers; they round towards minus infinity
+  (Python's meaning) and have the value 0 where the divisor is 0. `div` is float division, or C's truncating division
+  on integers (0 for a zero divisor). Shifts by a negative amount or by the width or more give 0; `shr`
+  of a signed integer keeps its sign.
 * `min`/`max` propagate NaN. Comparisons give `bool`; `and`/`or`/`not` work on `bool`, `bitand`, `bitor`, `bitxor`,
   `invert` on integers.
 * `Select` evaluates only the chosen side in the reference semantics: a `Load` in the other side is not performed.
@@ -15,9 +16,8 @@ Semantic contract
   `x != 0`.
 * A scalar operand of an operation with a vector operand is broadcast.
 * `Load(buffer, index)` names a tensor (in a Function, logical subscripts) or a buffer (in a Kernel, storage
-  subscripts).
-  A vector subscript loads element-wise (a gather); `Ramp(base, 1, lanes)` in the last subscript is a contiguous load.
-  Lanes whose `mask` is false are not accessed and have the value 0.
+  subscripts). A vector subscript loads element-wise (a gather); `Ramp(base, 1, lanes)` in the last subscript is a
+  contiguous load. Lanes whose `mask` is false are not accessed and have the value 0.
 """
 
 from __future__ import annotations
@@ -31,40 +31,11 @@ from polydl.dtypes import BOOL, F32, INDEX, DType
 from polydl.errors import InvalidProgram
 
 __all__ = [
-    "BINARY_OPS",
-    "COMPARISONS",
-    "FUNCTIONS",
-    "UNARY_OPS",
-    "Binary",
-    "Broadcast",
-    "Call",
-    "Cast",
-    "Const",
-    "Expr",
-    "ExprLike",
-    "Load",
-    "Ramp",
-    "ReduceLanes",
-    "Select",
-    "Unary",
-    "Var",
-    "and_",
-    "as_expr",
-    "call",
-    "cast",
-    "children",
-    "eq",
-    "map_children",
-    "maximum",
-    "minimum",
-    "ne",
-    "not_",
-    "or_",
-    "select",
-    "substitute",
-    "transform",
-    "walk",
-]
+    "BINARY_OPS", "COMPARISONS", "FUNCTIONS", "UNARY_OPS", "Binary", "Broadcast", "Call", "Cast", "Const",
+    "Expr", "ExprLike", "Load", "Ramp", "ReduceLanes", "Select", "Unary", "Var", "and_", "as_expr", "call",
+    "cast", "children", "eq", "map_children", "maximum", "minimum", "ne", "not_", "or_", "select",
+    "substitute", "transform", "walk",
+]  # fmt: skip
 
 COMPARISONS: Final = frozenset({"lt", "le", "eq", "ne", "gt", "ge"})
 BINARY_OPS: Final = COMPARISONS | {
