@@ -224,8 +224,11 @@ class Expressions:
             if not own.constant:
                 return self.b.splat(self._zero(e), max(element.lanes, own.lanes))
             own = None
-        if own is not None and e.mask is None and self.memory.in_bounds(place, subscripts):
-            own = None  # reading it cannot fault; the lanes outside the mask are not used
+        if own is not None and self.memory.in_bounds(place, subscripts):
+            # Reading it cannot fault: read all lanes, and blend where the program asks for zeros itself.
+            loaded = self.memory.load(place, element, None)
+            self._loaded[-1][key] = loaded
+            return loaded if e.mask is None else self.ops.select(own, loaded, self._zero(e))
         loaded = self.memory.load(place, element, own)
         if own is None:
             self._loaded[-1][key] = loaded

@@ -56,6 +56,7 @@ class Lanes:
         self.width = width
         self.bindings: dict[str, Expr] = {var: ramp}
         self.private: set[str] = set()  # buffers with one copy per lane
+        self.tail: Expr | None = None
 
     # ---- expressions --------------------------------------------------------------------------------------------------
 
@@ -76,7 +77,7 @@ class Lanes:
                 if buffer in self.private:
                     new = (*new, self._lane_numbers())
                 inner = None if own is None else self.expr(own, mask)
-                return replace(e, index=new, mask=_both(mask, inner))
+                return replace(e, index=new, mask=self._load_mask(_both(mask, inner), new))
             case Select(cond=cond, a=a, b=b) if self.varies(cond):
                 test = self.expr(cond, mask)
                 return Select(test, self.expr(a, _both(mask, test)), self.expr(b, _both(mask, not_(test))))
@@ -87,14 +88,21 @@ class Lanes:
             case _:
                 return map_children(e, lambda x: self.expr(x, mask))
 
+    def _load_mask(self, mask: Expr | None, index: tuple[Expr, ...]) -> Expr | None:
+        """The mask of a load: where all lanes read one element, whether any lane does."""
+        if mask is None or mask.lanes == 1 or any(i.lanes > 1 for i in index):
+            return mask
+        return None if mask is self.tail else ReduceLanes("or", mask)
+
     def _lane_numbers(self) -> Expr:
         return Ramp(Const(0, INDEX), 1, self.width)
 
     # ---- statements ---------------------------------------------------------------------------------------------------
 
     def stmt(self, s: Stmt, mask: Expr | None) -> Stmt:
-        """`s` for all lanes of `mask` (None: all)."""
+        """`s` for all lanes of `mask` (None: all), at least one of which is set."""
         self._refuse_recurrences(s)
+        self.tail = mask
         return self._stmt(s, mask)
 
     def _stmt(self, s: Stmt, mask: Expr | None) -> Stmt:
