@@ -21,7 +21,8 @@ def op_node(graph: Graph, node: Node) -> OpNode:
 
 def depthwise(graph: Graph, node: Node) -> bool:
     """Is this a convolution in which every output channel reads the one input channel of its own number?"""
-    group = node.integer("group", 1)
-    w = graph.values[node.inputs[1]].shape
-    return node.op_type in ("Conv", "ConvTranspose") and group > 1 and w[0] == group and w[1] == 1
+    if node.op_type not in ("Conv", "ConvTranspose"):
+        return False
+    group, w = node.integer("group", 1), graph.values[node.inputs[1]].shape
+    return group > 1 and w[0] == group and w[1] == 1
 
