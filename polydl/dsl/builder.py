@@ -1,10 +1,10 @@
 """The declarative form of the DSL: computations given as Python functions of their axes.
 
-    f = FunctionBuilder("matmul")
-    M, N, K = f.sizes("M N K")
-    A, B = f.input("A", (M, K)), f.input("B", (K, N))
-    C = f.compute("C", {"i": M, "j": N}, lambda i, j: sum_over({"k": K}, lambda k: A[i, k] * B[k, j]))
-    function = f.build(outputs=[C])
+f = FunctionBuilder("matmul")
+M, N, K = f.sizes("M N K")
+A, B = f.input("A", (M, K)), f.input("B", (K, N))
+C = f.compute("C", {"i": M, "j": N}, lambda i, j: sum_over({"k": K}, lambda k: A[i, k] * B[k, j]))
+function = f.build(outputs=[C])
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from polydl.dtypes import F32, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Const, Expr, ExprLike, Var, as_expr
 
-__all__ = ["Extents", "FunctionBuilder", "Reduce", "max_over", "min_over", "prod_over", "reduce_over", "sum_over"]
+__all__ = [
+    "Extents",
+    "FunctionBuilder",
+    "Reduce",
+    "max_over",
+    "min_over",
+    "prod_over",
+    "reduce_over",
+    "sum_over",
+]
 
 Extent = ExprLike | tuple[ExprLike, ExprLike]
 Extents = Mapping[str, Extent] | Sequence[Extent]
@@ -44,7 +53,7 @@ def reduce_over(
     init: ExprLike | None = None,
     where: Callable[..., Expr] | None = None,
 ) -> Reduce:
-    """The values of `body` at all points of `extents` combined by `op`, starting from `init` (default: op's identity)."""
+    """The values of `body` at all points of `extents` combined by `op` from `init` on (default: op's identity)."""
     axes = _axes(extents, body, prefix="r")
     variables = [a.var for a in axes]
     value = as_expr(body(*variables))
@@ -69,7 +78,7 @@ def min_over(extents: Extents, body: Callable[..., ExprLike]) -> Reduce:
 
 
 class FunctionBuilder:
-    """Collects tensors and computations and makes a `Function`. Names are unique; a taken one gets a number appended."""
+    """Collects tensors and computations and makes a `Function`. A name that is taken gets a number appended."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -149,15 +158,21 @@ class FunctionBuilder:
         unique = self._unique(name)
         if into is None:
             if any(a.lower != as_expr(0) and not isinstance(a.lower, Const) for a in axes):
-                raise InvalidProgram(f"computation {name} has an axis with a symbolic lower bound", next="give into=")
+                raise InvalidProgram(
+                    f"computation {name} has an axis with a symbolic lower bound", next="give into="
+                )
             lower = tuple(a.lower for a in axes) if any(a.lower != as_expr(0) for a in axes) else ()
             shape = tuple(_extent(a) for a in axes)
             into = self._add(unique, shape, value.dtype, TensorRole.TEMPORARY, lower, layout)
         if value.dtype != into.dtype:
-            raise InvalidProgram(f"computation {name} stores {value.dtype} values into the {into.dtype} tensor {into.name}")
+            raise InvalidProgram(
+                f"computation {name} stores {value.dtype} values into the {into.dtype} tensor {into.name}"
+            )
         index = tuple(as_expr(x) for x in at(*variables)) if at is not None else tuple(variables)
         if len(index) != into.rank:
-            raise InvalidProgram(f"computation {name} stores at {len(index)} subscripts, {into.name} has {into.rank}")
+            raise InvalidProgram(
+                f"computation {name} stores at {len(index)} subscripts, {into.name} has {into.rank}"
+            )
         self._computations[unique] = Computation(
             unique, all_axes, tuple(conditions), into.name, index, value, reduction
         )
@@ -174,12 +189,18 @@ class FunctionBuilder:
         names = [t.name for t in outputs]
         for name in names:
             if self._tensors[name].role is not TensorRole.TEMPORARY:
-                raise InvalidProgram(f"{name} is an input and cannot be an output", next="copy it with compute()")
+                raise InvalidProgram(
+                    f"{name} is an input and cannot be an output", next="copy it with compute()"
+                )
             self._tensors[name] = replace(self._tensors[name], role=TensorRole.OUTPUT)
         rest = [t for n, t in self._tensors.items() if n not in names]
         tensors = (*rest, *(self._tensors[n] for n in names))
         return Function(
-            self.name, tuple(self._sizes), tensors, tuple(self._computations.values()), tuple(self._conditions)
+            self.name,
+            tuple(self._sizes),
+            tensors,
+            tuple(self._computations.values()),
+            tuple(self._conditions),
         )
 
     def _add(

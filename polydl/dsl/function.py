@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from polydl.dtypes import DType
 from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Const, Expr, Var, walk
 
@@ -40,7 +40,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """Combination by the associative, commutative `op` (add, mul, min, max, and, or, bitand, bitor, bitxor) over `axes`."""
+    """Combination over `axes` by an associative, commutative `op`.
+
+    add, mul, min, max, and, or, bitand, bitor or bitxor.
+    """
 
     op: str
     axes: tuple[str, ...]
@@ -87,14 +90,17 @@ class Function:
         for t in self.tensors:
             if t.name == name:
                 return t
-        raise InvalidProgram(f"function {self.name} has no tensor '{name}'", next=f"one of {[t.name for t in self.tensors]}")
+        raise InvalidProgram(
+            f"function {self.name} has no tensor '{name}'", next=f"one of {[t.name for t in self.tensors]}"
+        )
 
     def computation(self, name: str) -> Computation:
         for c in self.computations:
             if c.name == name:
                 return c
         raise InvalidProgram(
-            f"function {self.name} has no computation '{name}'", next=f"one of {[c.name for c in self.computations]}"
+            f"function {self.name} has no computation '{name}'",
+            next=f"one of {[c.name for c in self.computations]}",
         )
 
     def with_tensor(self, tensor: Tensor) -> Function:
@@ -113,7 +119,9 @@ class Function:
                 kept = tuple(a for a in c.axes if a.name not in r.axes)
                 names = set(r.axes)
                 conditions = tuple(e for e in c.conditions if not names & _names(e))
-                result.append(StatementDef(f"{c.name}_init", kept, conditions, c.target, c.index, r.init, None))
+                result.append(
+                    StatementDef(f"{c.name}_init", kept, conditions, c.target, c.index, r.init, None)
+                )
             result.append(
                 StatementDef(c.name, c.axes, c.conditions, c.target, c.index, c.value, r.op if r else None)
             )
@@ -148,5 +156,3 @@ def identity(op: str, dtype: DType) -> Const:
         raise InvalidProgram(f"'{op}' is not a reduction operator", next=f"one of {sorted(table)}")
     value = table[op]
     return Const(float(value) if dtype.is_float else bool(value) if dtype.kind == "b" else value, dtype)
-
-

@@ -39,8 +39,8 @@ def interpret(
     """Run `function` on its inputs and constants (by name, in logical shapes); its outputs by name.
 
     `sizes` gives the symbolic sizes. Sums and products of f16 and f32 are accumulated in float64 and rounded once.
-    Elements of an output that nothing stores to are 0. InvalidInput for arrays that do not fit the function, OutOfBounds
-    for a subscript outside its tensor, InvalidProgram for reading an element before it is stored.
+    Elements of an output that nothing stores to are 0. InvalidInput for arrays that do not fit the function,
+    OutOfBounds for a subscript outside its tensor, InvalidProgram for reading an element before it is stored.
     """
     env = _sizes(function, sizes or {})
     machine = _Machine({t.name: _cells(t, env, arrays) for t in function.tensors}, env)
@@ -50,7 +50,7 @@ def interpret(
     with np.errstate(all="ignore"):
         for s in function.statements():
             machine.run(s)
-    return {t.name: machine.memory[t.name].array for t in function.of_role(TensorRole.OUTPUT)}
+    return {t.name: machine.memory[t.name].result for t in function.of_role(TensorRole.OUTPUT)}
 
 
 def _sizes(function: Function, sizes: Mapping[str, int]) -> Env:
@@ -61,29 +61,39 @@ def _sizes(function: Function, sizes: Mapping[str, int]) -> Env:
     conditions = function.conditions or tuple(Var(n) >= 1 for n in function.sizes)
     for c in conditions:
         if not evaluate_array(c, env, _no_load):
-            raise InvalidInput(f"the sizes {dict(sizes)} break an assumption of {function.name}", where=str(c))
+            raise InvalidInput(
+                f"the sizes {dict(sizes)} break an assumption of {function.name}", where=str(c)
+            )
     return env
 
 
 def _no_load(buffer: str, index: tuple[Any, ...], where: Array | None) -> Any:
-    raise InvalidProgram(f"a bound or a shape reads tensor '{buffer}'", why="only sizes and axes may occur there")
+    raise InvalidProgram(
+        f"a bound or a shape reads tensor '{buffer}'", why="only sizes and axes may occur there"
+    )
 
 
 @dataclass(slots=True)
 class _Cells:
-    """The contents of a tensor; `written` is None where every element has a value."""
+    """The contents of a tensor; `written` is None where every element has a value. A scalar is kept as one element."""
 
     array: Array
     origin: tuple[int, ...]
     written: Array | None
     read_only: bool
+    scalar: bool = False
+
+    @property
+    def result(self) -> Array:
+        return self.array.reshape(()) if self.scalar else self.array
 
 
 def _cells(t: Tensor, env: Env, arrays: Mapping[str, Array]) -> _Cells:
     shape = tuple(int(evaluate_array(e, env, _no_load)) for e in t.shape)
     origin = tuple(int(evaluate_array(e, env, _no_load)) for e in t.origin)
     if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT):
-        return _Cells(np.zeros(shape, t.dtype.numpy), origin, np.zeros(shape, np.bool_), False)
+        cells = shape or (1,)
+        return _Cells(np.zeros(cells, t.dtype.numpy), origin, np.zeros(cells, np.bool_), False, not shape)
     if t.name not in arrays:
         raise InvalidInput(f"input '{t.name}' is missing", why=f"it is a {t.dtype}{list(shape)}")
     array = np.asarray(arrays[t.name])
@@ -91,7 +101,7 @@ def _cells(t: Tensor, env: Env, arrays: Mapping[str, Array]) -> _Cells:
         raise InvalidInput(
             f"input '{t.name}' must be {t.dtype}{list(shape)}", why=f"it is {array.dtype}{list(array.shape)}"
         )
-    return _Cells(array, origin, None, True)
+    return _Cells(array.reshape(shape or (1,)), origin, None, True, not shape)
 
 
 class _Machine:
@@ -152,7 +162,9 @@ class _Machine:
                 shape = value.shape
             index = self._place(s, env, shape)
             if cells.written is not None and not cells.written[index].all():
-                raise InvalidProgram(f"reduction {s.name} combines into an element that nothing has stored to")
+                raise InvalidProgram(
+                    f"reduction {s.name} combines into an element that nothing has stored to"
+                )
             if grid and distinct:
                 total[index] = ufunc(total[index], value)
             else:
@@ -168,6 +180,8 @@ class _Machine:
 
     def _place(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> tuple[Array, ...]:
         index = tuple(np.broadcast_to(evaluate_array(e, env, _no_load), shape) for e in s.index)
+        if not index and self.memory[s.target].scalar:
+            return (np.zeros(shape, np.int64),)
         return self._checked(s, env, s.target, index, None)
 
     def _load(
@@ -193,8 +207,12 @@ class _Machine:
     ) -> tuple[Array, ...]:
         """Storage subscripts, in bounds; those that `where` excludes become 0."""
         cells = self.memory[buffer]
-        if len(index) != cells.array.ndim:
-            raise InvalidProgram(f"{s.name} gives {len(index)} subscripts to '{buffer}' of rank {cells.array.ndim}")
+        if len(index) != len(cells.origin):
+            raise InvalidProgram(
+                f"{s.name} gives {len(index)} subscripts to '{buffer}' of rank {len(cells.origin)}"
+            )
+        if cells.scalar:
+            return (np.zeros((), np.int64),)
         place = []
         for d, (i, low, extent) in enumerate(zip(index, cells.origin, cells.array.shape, strict=True)):
             offset = np.asarray(i) - low if low else np.asarray(i)
@@ -230,7 +248,12 @@ def _ordered_axes(s: StatementDef) -> frozenset[str]:
     changed = True
     while changed:  # the bounds of an ordered axis must be known numbers when its turn comes
         needed = {
-            v.name for a in s.axes if a.name not in free for e in (a.lower, a.upper) for v in walk(e) if isinstance(v, Var)
+            v.name
+            for a in s.axes
+            if a.name not in free
+            for e in (a.lower, a.upper)
+            for v in walk(e)
+            if isinstance(v, Var)
         }
         changed = bool(free & needed)
         free -= needed
@@ -241,7 +264,9 @@ def _bound(e: Expr, env: Env) -> int:
     return int(evaluate_array(e, env, _no_load))
 
 
-def _points(axes: tuple[Axis, ...], conditions: tuple[Expr, ...], env: Env) -> Iterator[tuple[Env, tuple[int, ...]]]:
+def _points(
+    axes: tuple[Axis, ...], conditions: tuple[Expr, ...], env: Env
+) -> Iterator[tuple[Env, tuple[int, ...]]]:
     """The domain in lexicographic order, in chunks: variables' values, and the common shape of a chunk (not empty).
 
     A box without conditions gives grids, one array dimension per axis; any other domain lists of points.
@@ -272,7 +297,9 @@ def _grids(names: list[str], ranges: list[range], env: Env) -> Iterator[tuple[En
         return
     grids = {}
     for d, (name, r) in enumerate(zip(names, ranges, strict=True)):
-        grids[name] = np.arange(r.start, r.stop, dtype=np.int64).reshape([-1 if k == d else 1 for k in range(len(names))])
+        grids[name] = np.arange(r.start, r.stop, dtype=np.int64).reshape(
+            [-1 if k == d else 1 for k in range(len(names))]
+        )
     yield {**env, **grids}, tuple(len(r) for r in ranges)
 
 
@@ -281,7 +308,9 @@ def _lists(
 ) -> Iterator[tuple[Env, tuple[int, ...]]]:
     """Extend the `count` points known for the first `depth` axes by the others, dropping points early."""
     known = {a.name for a in axes[:depth]}
-    ready = [c for c in conditions if not {v.name for v in walk(c) if isinstance(v, Var)} - known - env.keys()]
+    ready = [
+        c for c in conditions if not {v.name for v in walk(c) if isinstance(v, Var)} - known - env.keys()
+    ]
     for c in ready:
         keep = np.broadcast_to(evaluate_array(c, env, _no_load), (count,))
         env = {n: v[keep] if n in known else v for n, v in env.items()}

@@ -44,10 +44,8 @@ class Layout:
         return Layout(dims, index, tuple(as_expr(s) for s in shape))
 
     @staticmethod
-    def blocked(
-        shape: Sequence[int], axis: int, block: int, lower: Sequence[int] | None = None
-    ) -> Layout:
-        """Row-major, with `axis` split into blocks whose elements become the last storage dimension (NCHWc for axis 1)."""
+    def blocked(shape: Sequence[int], axis: int, block: int, lower: Sequence[int] | None = None) -> Layout:
+        """Row-major, `axis` split into blocks whose elements become the last storage dimension (axis 1: NCHWc)."""
         low = tuple(lower) if lower is not None else (0,) * len(shape)
         dims = tuple(f"d{i}" for i in range(len(shape)))
         offsets: list[Expr] = [Var(d) - o if o else Var(d) for d, o in zip(dims, low, strict=True)]
@@ -115,11 +113,17 @@ class Tensor:
 
         origin = numbers(self.origin, self.name)
         grids = np.meshgrid(
-            *(np.arange(o, o + s) for o, s in zip(origin, array.shape, strict=True)), indexing="ij", sparse=True
+            *(np.arange(o, o + s) for o, s in zip(origin, array.shape, strict=True)),
+            indexing="ij",
+            sparse=True,
         )
         env = dict(zip(self.layout.dims, grids, strict=True))
         storage = np.zeros(numbers(self.layout.shape, self.name), self.dtype.numpy)
-        where = tuple(np.broadcast_to(evaluate_array(e, env, None), array.shape) for e in self.layout.index)
+
+        def load(buffer: str, index: tuple[Any, ...], where: Any) -> Any:
+            raise InvalidProgram(f"the layout of {self.name} depends on the contents of {buffer}")
+
+        where = tuple(np.broadcast_to(evaluate_array(e, env, load), array.shape) for e in self.layout.index)
         storage[where] = array
         return storage
 
@@ -131,6 +135,8 @@ def numbers(values: Sequence[Expr], name: str = "the tensor") -> tuple[int, ...]
     result = []
     for v in values:
         if not isinstance(v, Const):
-            raise InvalidProgram(f"{name} has a symbolic extent where a number is needed", next="fix the sizes first")
+            raise InvalidProgram(
+                f"{name} has a symbolic extent where a number is needed", next="fix the sizes first"
+            )
         result.append(int(v.value))
     return tuple(result)

@@ -47,7 +47,9 @@ def _exp1(x: Expr) -> Expr:
 
 def _shrink(node: OpNode, x: Expr) -> Expr:
     bias, bound = literal(node.number("bias", 0.0), x.dtype), literal(node.number("lambd", 0.5), x.dtype)
-    return select(x < literal(-node.number("lambd", 0.5), x.dtype), x + bias, select(x > bound, x - bias, zero(x.dtype)))
+    return select(
+        x < literal(-node.number("lambd", 0.5), x.dtype), x + bias, select(x > bound, x - bias, zero(x.dtype))
+    )
 
 
 def _selu(node: OpNode, x: Expr) -> Expr:

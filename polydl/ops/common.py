@@ -9,7 +9,6 @@ import numpy as np
 
 from polydl.dsl import FunctionBuilder, Reduce, Tensor
 from polydl.dtypes import BOOL, INDEX, DType
-from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr, ExprLike, as_expr, cast, select
 from polydl.ops.registry import OpNode
 
@@ -26,6 +25,7 @@ __all__ = [
     "pointwise",
     "present",
     "reduction",
+    "scalar_input",
     "strides",
     "value_at",
     "zero",
@@ -35,7 +35,12 @@ Index = tuple[Expr, ...]
 
 
 def pointwise(
-    b: FunctionBuilder, name: str, shape: Sequence[int], body: Callable[[Index], ExprLike | Reduce], *, into: Tensor | None = None
+    b: FunctionBuilder,
+    name: str,
+    shape: Sequence[int],
+    body: Callable[[Index], ExprLike | Reduce],
+    *,
+    into: Tensor | None = None,
 ) -> Tensor:
     """A computation over the box of `shape` with axes i0, i1, …"""
     return b.compute(name, {f"i{d}": n for d, n in enumerate(shape)}, lambda *i: body(tuple(i)), into=into)
@@ -46,7 +51,9 @@ def reduction(axes: Sequence[int], shape: Sequence[int]) -> dict[str, int]:
     return {f"r{d}": shape[d] for d in axes}
 
 
-def fill(b: FunctionBuilder, name: str, shape: Sequence[int], value: ExprLike, *, into: Tensor | None = None) -> Tensor:
+def fill(
+    b: FunctionBuilder, name: str, shape: Sequence[int], value: ExprLike, *, into: Tensor | None = None
+) -> Tensor:
     """A tensor of one value."""
     return pointwise(b, name, shape, lambda i: value, into=into)
 
@@ -96,18 +103,26 @@ def known_scalar(node: OpNode, i: int, dtype: DType) -> Const | None:
     return literal(value.reshape(-1)[0], dtype)
 
 
-def literal(value: object, dtype: DType) -> Const:
+def literal(value: float | np.generic, dtype: DType) -> Const:
     """A numpy or Python scalar as a constant."""
     number = value.item() if isinstance(value, np.generic) else value
     if dtype.is_float:
-        return Const(float(number), dtype)  # type: ignore[arg-type]
-    return Const(bool(number) if dtype == BOOL else int(number), dtype)  # type: ignore[call-overload]
+        return Const(float(number), dtype)
+    return Const(bool(number) if dtype == BOOL else int(number), dtype)
 
 
 def value_at(node: OpNode, i: int, x: Tensor, index: Sequence[Expr]) -> Expr:
     """The broadcast element of input `i`, as a literal where the input is a known scalar."""
     known = known_scalar(node, i, x.dtype)
     return known if known is not None else at(x, index)
+
+
+def scalar_input(node: OpNode, i: int, x: Tensor) -> Expr:
+    """An input that is one number, of any rank."""
+    if any(n != 1 for n in x.extents):
+        raise node.invalid(f"input {i} should be one number, it is {list(x.extents)}")
+    known = known_scalar(node, i, x.dtype)
+    return known if known is not None else x[tuple(as_expr(0) for _ in x.extents)]
 
 
 def zero(dtype: DType) -> Const:

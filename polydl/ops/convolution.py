@@ -60,7 +60,9 @@ def _groups(node: OpNode, x: Tensor, w: Tensor, filters: int, depth: int) -> _Gr
     """The groups of a convolution with `filters` output and `depth` input channels in each."""
     group = node.integer("group", 1)
     if x.rank != w.rank or x.rank < 3 or x.extents[1] != depth * group or group < 1:
-        raise node.invalid(f"input {list(x.extents)}, weight {list(w.extents)} and {group} groups do not fit together")
+        raise node.invalid(
+            f"input {list(x.extents)}, weight {list(w.extents)} and {group} groups do not fit together"
+        )
     shape = node.integers("kernel_shape")
     if shape is not None and shape != w.extents[2:]:
         raise node.invalid(f"kernel_shape {shape} is not the weight's {w.extents[2:]}")
@@ -116,7 +118,9 @@ def convolution(b: FunctionBuilder, node: OpNode, x: Tensor, w: Tensor, bias: Te
     into = None
     if "g" in outer:
         into = b.temporary(name, (x.extents[0], w.extents[0], *(v.output for v in view)), x.dtype)
-    y = _sum(b, name, outer, inner, term, into, lambda e: (e["n"], groups.output(e), *(e[o] for o in spatial)))
+    y = _sum(
+        b, name, outer, inner, term, into, lambda e: (e["n"], groups.output(e), *(e[o] for o in spatial))
+    )
     return _with_bias(b, node, y, bias)
 
 
@@ -148,7 +152,10 @@ def _phases(v: Window) -> list[_Phase]:
     step = v.stride // gcd(v.stride, v.dilation)
     for p in range(min(v.stride, v.output)):
         count = -(-(v.output - p) // v.stride)
-        tap = next((r for r in range(min(step, v.kernel)) if (p + v.before - r * v.dilation) % v.stride == 0), v.kernel)
+        tap = next(
+            (r for r in range(min(step, v.kernel)) if (p + v.before - r * v.dilation) % v.stride == 0),
+            v.kernel,
+        )
         taps = -(-(v.kernel - tap) // step)
         shift = (p + v.before - tap * v.dilation) // v.stride
         result.append(_Phase(p, v.stride, count, tap, step, taps, shift, step * v.dilation // v.stride))
@@ -178,7 +185,9 @@ def transposed_convolution(
         inner = {**groups.inner, **{r: p.taps for r, p in zip(taps, box, strict=True)}}
 
         def place(e: Named, box: tuple[_Phase, ...] = box) -> tuple[Expr, ...]:
-            where = [e[o] * p.stride + p.first if p.stride > 1 else e[o] for o, p in zip(spatial, box, strict=True)]
+            where = [
+                e[o] * p.stride + p.first if p.stride > 1 else e[o] for o, p in zip(spatial, box, strict=True)
+            ]
             return (e["n"], groups.output(e), *where)
 
         def term(e: Named, box: tuple[_Phase, ...] = box) -> Expr:

@@ -16,6 +16,7 @@ from polydl.ir.expr import (
     and_,
     call,
     cast,
+    eq,
     maximum,
     minimum,
     ne,
@@ -23,7 +24,18 @@ from polydl.ir.expr import (
     or_,
     select,
 )
-from polydl.ops.common import at, broadcast_shapes, known_scalar, literal, one, pointwise, present, value_at, zero
+from polydl.ops.common import (
+    at,
+    broadcast_shapes,
+    known_scalar,
+    literal,
+    one,
+    pointwise,
+    present,
+    scalar_input,
+    value_at,
+    zero,
+)
 from polydl.ops.registry import OpNode, operator
 
 __all__ = [
@@ -118,7 +130,11 @@ def variadic(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor
 
     def body(i: tuple[Expr, ...]) -> Expr:
         total = reduce(_VARIADIC[node.op_type], (value_at(node, k, x, i) for k, x in enumerate(tensors)))
-        return total / literal(len(tensors), total.dtype) if node.op_type == "Mean" and len(tensors) > 1 else total
+        return (
+            total / literal(len(tensors), total.dtype)
+            if node.op_type == "Mean" and len(tensors) > 1
+            else total
+        )
 
     return pointwise(b, node.output, shape, body)
 
@@ -127,13 +143,15 @@ def variadic(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor
 def modulus(b: FunctionBuilder, node: OpNode, x: Tensor, y: Tensor) -> Tensor:
     shape = broadcast_shapes(node, x.extents, y.extents)
     c_sign = node.integer("fmod", 0)
-    if x.dtype.is_float and not c_sign:
-        raise node.invalid("fmod=0 on floating-point operands")
 
     def body(p: Expr, q: Expr) -> Expr:
-        if not c_sign:
-            return p % q
-        return call("fmod", p, q) if p.dtype.is_float else p - q * Binary("div", p, q)
+        if not p.dtype.is_float:
+            return p - q * Binary("div", p, q) if c_sign else p % q
+        rest = call("fmod", p, q)  # of the dividend's sign
+        if c_sign:
+            return rest
+        unsigned = select(q < 0, literal(-0.0, q.dtype), zero(q.dtype))
+        return select(eq(rest, zero(q.dtype)), unsigned, select(ne(rest < 0, q < 0), rest + q, rest))
 
     return pointwise(b, node.output, shape, lambda i: body(value_at(node, 0, x, i), value_at(node, 1, y, i)))
 
@@ -144,8 +162,18 @@ def bit_shift(b: FunctionBuilder, node: OpNode, x: Tensor, y: Tensor) -> Tensor:
     if direction not in ("LEFT", "RIGHT"):
         raise node.invalid(f"direction is '{direction}', neither LEFT nor RIGHT")
     shape = broadcast_shapes(node, x.extents, y.extents)
-    op = "shl" if direction == "LEFT" else "shr"
-    return pointwise(b, node.output, shape, lambda i: Binary(op, value_at(node, 0, x, i), value_at(node, 1, y, i)))
+
+    def body(value: Expr, amount: Expr) -> Expr:
+        if direction == "LEFT":
+            return Binary("shl", value, amount)
+        if value.dtype.kind == "u":
+            return Binary("shr", value, amount)
+        bits = value.dtype.bits  # too far to the right: only copies of the sign are left
+        return Binary(
+            "shr", value, select(and_(amount >= 0, amount < bits), amount, literal(bits - 1, amount.dtype))
+        )
+
+    return pointwise(b, node.output, shape, lambda i: body(value_at(node, 0, x, i), value_at(node, 1, y, i)))
 
 
 @operator("Pow")
@@ -170,7 +198,10 @@ def power(b: FunctionBuilder, node: OpNode, x: Tensor, y: Tensor) -> Tensor:
 def where(b: FunctionBuilder, node: OpNode, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     shape = broadcast_shapes(node, condition.extents, x.extents, y.extents)
     return pointwise(
-        b, node.output, shape, lambda i: select(at(condition, i), value_at(node, 1, x, i), value_at(node, 2, y, i))
+        b,
+        node.output,
+        shape,
+        lambda i: select(at(condition, i), value_at(node, 1, x, i), value_at(node, 2, y, i)),
     )
 
 
@@ -210,7 +241,7 @@ def clip(
         if node.opset < 11:
             bounds.append(literal(node.number(name, 0.0), x.dtype) if name in node.attributes else None)
         else:
-            bounds.append(None if bound is None else value_at(node, k, bound, ()))
+            bounds.append(None if bound is None else scalar_input(node, k, bound))
 
     def body(value: Expr) -> Expr:
         if bounds[0] is not None:
@@ -218,4 +249,3 @@ def clip(
         return value if bounds[1] is None else minimum(value, bounds[1])
 
     return pointwise(b, node.output, x.extents, lambda i: body(x[i]))
-

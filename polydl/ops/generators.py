@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 from typing import Final
 
@@ -21,18 +22,22 @@ _LITERAL_RUNS: Final = 4096  # a program that spells out more stores than this b
 def _literal_tensor(b: FunctionBuilder, node: OpNode, value: Array, dtype: DType) -> Tensor:
     """A tensor spelled out in the program: one store loop per run of equal elements along the last dimension."""
     into = b.temporary(node.output, value.shape, dtype)
+    if value.size == 0:
+        return into
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
-    if value.size and bool((value == value.reshape(-1)[0]).all()):
+    if bool((value == value.reshape(-1)[0]).all()):
         return fill(b, f"{into.name}_fill", value.shape, literal(value.reshape(-1)[0], dtype), into=into)
     runs = 0
     for r, row in enumerate(rows):
         prefix = np.unravel_index(r, value.shape[:-1]) if value.ndim > 1 else ()
-        edges = [0, *(int(e) + 1 for e in np.flatnonzero(row[1:] != row[:-1])), len(row)] if len(row) else [0]
-        for lo, hi in zip(edges, edges[1:], strict=False):
+        edges = [0, *(int(e) + 1 for e in np.flatnonzero(row[1:] != row[:-1])), len(row)]
+        for lo, hi in pairwise(edges):
             runs += 1
             if runs > _LITERAL_RUNS:
                 raise node.refuse(f"a literal of {value.size} elements", why="it belongs into an initialiser")
-            box = {f"i{d}": (int(p), int(p) + 1) for d, p in enumerate(prefix)} | {f"i{value.ndim - 1}": (lo, hi)}
+            box = {f"i{d}": (int(p), int(p) + 1) for d, p in enumerate(prefix)} | {
+                f"i{value.ndim - 1}": (lo, hi)
+            }
             number = literal(row[lo], dtype)
             b.compute(f"{into.name}_run", box, lambda *i, number=number: number, into=into)
     return into
@@ -59,14 +64,19 @@ def size(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 
 @operator("Range", static=(0, 1, 2))
-def range_(b: FunctionBuilder, node: OpNode, start: Tensor | None, limit: Tensor | None, delta: Tensor | None) -> Tensor:
+def range_(
+    b: FunctionBuilder, node: OpNode, start: Tensor | None, limit: Tensor | None, delta: Tensor | None
+) -> Tensor:
     first, last, step = (node.static(k, t) for k, t in enumerate((start, limit, delta)))
     if first is None or last is None or step is None or step.item() == 0:
         raise node.invalid("start, limit and a delta other than zero are needed")
     count = max(0, int(np.ceil((last.item() - first.item()) / step.item())))
     dtype = node.dtype
     return pointwise(
-        b, node.output, (count,), lambda i: cast(dtype, i[0]) * literal(step.item(), dtype) + literal(first.item(), dtype)
+        b,
+        node.output,
+        (count,),
+        lambda i: cast(dtype, i[0]) * literal(step.item(), dtype) + literal(first.item(), dtype),
     )
 
 
@@ -103,4 +113,6 @@ def trilu(b: FunctionBuilder, node: OpNode, x: Tensor, k: Tensor | None = None) 
 
 @operator("NonZero")
 def non_zero(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
-    raise node.refuse("the shape of its result depends on the data", why="every shape must be known at build time")
+    raise node.refuse(
+        "the shape of its result depends on the data", why="every shape must be known at build time"
+    )

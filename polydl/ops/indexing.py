@@ -42,7 +42,9 @@ def gather_nd(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> T
     batch = node.integer("batch_dims", 0)
     depth = indices.extents[-1] if indices.rank else 0
     if not 0 <= batch < indices.rank or batch + depth > x.rank:
-        raise node.invalid(f"batch_dims {batch} and indices {list(indices.extents)} do not fit {x.rank} dimensions")
+        raise node.invalid(
+            f"batch_dims {batch} and indices {list(indices.extents)} do not fit {x.rank} dimensions"
+        )
     outer = indices.rank - 1
     shape = (*indices.extents[:-1], *x.extents[batch + depth :])
 
@@ -54,7 +56,9 @@ def gather_nd(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> T
 
 
 @operator("OneHot", static=(1,))
-def one_hot(b: FunctionBuilder, node: OpNode, indices: Tensor, depth: Tensor | None, values: Tensor) -> Tensor:
+def one_hot(
+    b: FunctionBuilder, node: OpNode, indices: Tensor, depth: Tensor | None, values: Tensor
+) -> Tensor:
     extents = node.static_ints(1, depth)
     if extents is None or len(extents) != 1:
         raise node.invalid("depth is not one number")

@@ -103,7 +103,9 @@ def einsum(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor:
         other, more = (operands[step], labels[step]) if len(operands) > 1 else (None, [])
         later = {a for own in labels[step + 1 :] for a in own} | set(result)
         keep = result if last else [a for a in dict.fromkeys([*have, *more]) if a in later]
-        value = _contract(b, node.output if last else f"{node.output}_part", extents, value, have, other, more, keep)
+        value = _contract(
+            b, node.output if last else f"{node.output}_part", extents, value, have, other, more, keep
+        )
         have = keep
     return value
 
@@ -156,6 +158,8 @@ def _contract(
         e = dict(zip(keep, outer, strict=True))
         if not summed:
             return term(e)
-        return sum_over({a: extents[a] for a in summed}, lambda *r: term(e | dict(zip(summed, r, strict=True))))
+        return sum_over(
+            {a: extents[a] for a in summed}, lambda *r: term(e | dict(zip(summed, r, strict=True)))
+        )
 
     return b.compute(name, {a: extents[a] for a in keep}, body)

@@ -7,7 +7,7 @@ from math import prod
 
 from polydl.dsl import FunctionBuilder, Tensor
 from polydl.ir.expr import Expr, as_expr
-from polydl.ops.common import at, normal_axes, normal_axis, pointwise, present, strides, value_at, zero
+from polydl.ops.common import at, normal_axes, normal_axis, pointwise, present, scalar_input, strides, zero
 from polydl.ops.pieces import copy_pieces, segments
 from polydl.ops.registry import OpNode, operator
 
@@ -118,14 +118,18 @@ def concat(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor:
             {f"i{d}": n for d, n in enumerate(x.extents)},
             lambda *i, x=x: x[i],
             into=into,
-            at=lambda *i, offset=offset: tuple(v + offset if d == axis and offset else v for d, v in enumerate(i)),
+            at=lambda *i, offset=offset: tuple(
+                v + offset if d == axis and offset else v for d, v in enumerate(i)
+            ),
         )
         offset += x.extents[axis]
     return into
 
 
 @operator("Split", static=(1,))
-def split(b: FunctionBuilder, node: OpNode, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor | None, ...]:
+def split(
+    b: FunctionBuilder, node: OpNode, x: Tensor, sizes: Tensor | None = None
+) -> tuple[Tensor | None, ...]:
     axis = normal_axis(node, node.integer("axis", 0), x.rank)
     extent, count = x.extents[axis], len(node.outputs)
     parts = node.integers("split") if node.opset < 13 else node.static_ints(1, sizes)
@@ -146,7 +150,9 @@ def split(b: FunctionBuilder, node: OpNode, x: Tensor, sizes: Tensor | None = No
     return tuple(results)
 
 
-def _shifted(b: FunctionBuilder, name: str, x: Tensor, shape: Sequence[int], axis: int, offset: int) -> Tensor:
+def _shifted(
+    b: FunctionBuilder, name: str, x: Tensor, shape: Sequence[int], axis: int, offset: int
+) -> Tensor:
     return pointwise(
         b, name, shape, lambda i: x[tuple(v + offset if d == axis and offset else v for d, v in enumerate(i))]
     )
@@ -205,10 +211,10 @@ def pad(
     mode = node.string("mode", "constant")
     if node.opset < 11:
         amounts, which = node.integers("pads"), None
-        fill: Expr = value_or_zero(node, x)
+        fill: Expr = as_expr(node.number("value", 0.0), x.dtype)
     else:
         amounts, which = node.static_ints(1, pads), node.static_ints(3, axes)
-        fill = zero(x.dtype) if value is None else value_at(node, 2, value, ())
+        fill = zero(x.dtype) if value is None else scalar_input(node, 2, value)
     dims = normal_axes(node, which if which is not None else range(x.rank), x.rank)
     if amounts is None or len(amounts) != 2 * len(dims):
         raise node.invalid(f"pads {amounts} do not fit {len(dims)} axes")
@@ -221,11 +227,6 @@ def pad(
     shape = [n + lo + hi for n, lo, hi in zip(x.extents, before, after, strict=True)]
     into = b.temporary(node.output, shape, x.dtype)
     return copy_pieces(b, into, x, maps, fill if mode == "constant" else None)
-
-
-def value_or_zero(node: OpNode, x: Tensor) -> Expr:
-    """The constant of Pad up to opset 10."""
-    return as_expr(node.number("value", 0.0), x.dtype)
 
 
 def _pad_map(node: OpNode, mode: str, extent: int, before: int, after: int) -> list[int | None]:
@@ -282,5 +283,3 @@ def _image(node: OpNode, x: Tensor, blocksize: int) -> tuple[int, int, int, int]
         raise node.invalid(f"an input of {x.rank} dimensions and blocksize {blocksize}")
     n, c, h, w = x.extents
     return n, c, h, w
-
-

@@ -31,7 +31,10 @@ def batch_normalization(
     epsilon, first = node.number("epsilon", 1e-5), 1
     if mean.rank != 1:  # spatial=0, up to opset 8: statistics per element
         first = x.rank - mean.rank
-    if mean.extents != (x.extents[1 : 1 + mean.rank] if first == 1 else x.extents[first:]) or scale.extents != mean.extents:
+    if (
+        mean.extents != (x.extents[1 : 1 + mean.rank] if first == 1 else x.extents[first:])
+        or scale.extents != mean.extents
+    ):
         raise node.invalid(f"statistics {list(mean.extents)} for an input {list(x.extents)}")
     factor = pointwise(
         b,
@@ -52,13 +55,21 @@ class _Moments:
     """Mean and variance of `value` over dimensions of a box, in type `dtype`; with extent 1 in place of them."""
 
     def __init__(
-        self, b: FunctionBuilder, name: str, shape: Sequence[int], dims: Sequence[int], value: Element, dtype: DType
+        self,
+        b: FunctionBuilder,
+        name: str,
+        shape: Sequence[int],
+        dims: Sequence[int],
+        value: Element,
+        dtype: DType,
     ) -> None:
         self.shape, self.dims, self.value = shape, dims, value
         scale = literal(1 / max(1, prod(shape[d] for d in dims)), dtype)
         total = reduce_dims(b, f"{name}_sum", "add", shape, dims, value)
         self.mean = pointwise(b, f"{name}_mean", total.extents, lambda i: total[i] * scale)
-        squares = reduce_dims(b, f"{name}_squares", "add", shape, dims, lambda i: self.centred(i) * self.centred(i))
+        squares = reduce_dims(
+            b, f"{name}_squares", "add", shape, dims, lambda i: self.centred(i) * self.centred(i)
+        )
         self.variance = pointwise(b, f"{name}_var", total.extents, lambda i: squares[i] * scale)
 
     def kept(self, i: Index) -> Index:
@@ -75,7 +86,9 @@ def _inverse_deviation(b: FunctionBuilder, name: str, variance: Tensor, epsilon:
 
 
 @operator("InstanceNormalization")
-def instance_normalization(b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def instance_normalization(
+    b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor
+) -> Tensor:
     moments = _Moments(b, node.output, x.extents, range(2, x.rank), lambda i: x[i], x.dtype)
     inverse = _inverse_deviation(b, f"{node.output}_inv", moments.variance, node.number("epsilon", 1e-5))
     return pointwise(
@@ -125,7 +138,7 @@ def _stash(node: OpNode, x: Tensor) -> DType:
 @operator("LayerNormalization")
 def layer_normalization(
     b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor | None = None
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor | None, ...]:
     axis, work = normal_axis(node, node.integer("axis", -1), x.rank), _stash(node, x)
     moments = _Moments(b, node.output, x.extents, range(axis, x.rank), lambda i: cast(work, x[i]), work)
     inverse = _inverse_deviation(b, f"{node.output}_inv", moments.variance, node.number("epsilon", 1e-5))
@@ -135,13 +148,15 @@ def layer_normalization(
         return normal if bias is None else normal + at(bias, i)
 
     y = pointwise(b, node.output, x.extents, body)
-    extra = [
-        pointwise(b, node.outputs[k][0], t.extents, lambda i, t=t, k=k: cast(node.outputs[k][1], t[i]))
-        if node.wants(k)
-        else t
-        for k, t in ((1, moments.mean), (2, inverse))
-    ]
-    return y, *extra
+    return y, _wanted(b, node, 1, moments.mean), _wanted(b, node, 2, inverse)
+
+
+def _wanted(b: FunctionBuilder, node: OpNode, k: int, value: Tensor) -> Tensor | None:
+    """Output `k`, in its own type, if somebody wants it."""
+    if not node.wants(k):
+        return None
+    name, dtype, _ = node.outputs[k]
+    return pointwise(b, name, value.extents, lambda i: cast(dtype, value[i]))
 
 
 @operator("RMSNormalization")
@@ -157,7 +172,9 @@ def rms_normalization(b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor
 
     def body(i: Index) -> Expr:
         kept = tuple(as_expr(0) if d >= axis else v for d, v in enumerate(i))
-        return cast(node.dtype, cast(x.dtype, cast(work, x[i]) * inverse[kept])) * cast(node.dtype, at(scale, i))
+        return cast(node.dtype, cast(x.dtype, cast(work, x[i]) * inverse[kept])) * cast(
+            node.dtype, at(scale, i)
+        )
 
     return pointwise(b, node.output, x.extents, body)
 
@@ -172,7 +189,9 @@ def mean_variance_normalization(b: FunctionBuilder, node: OpNode, x: Tensor) -> 
         b,
         node.output,
         x.extents,
-        lambda i: moments.centred(i) / (call("sqrt", moments.variance[moments.kept(i)]) + literal(1e-9, x.dtype)),
+        lambda i: (
+            moments.centred(i) / (call("sqrt", moments.variance[moments.kept(i)]) + literal(1e-9, x.dtype))
+        ),
     )
 
 
@@ -215,7 +234,10 @@ def local_response_normalization(b: FunctionBuilder, node: OpNode, x: Tensor) ->
     )
     alpha, beta, bias = node.number("alpha", 1e-4), node.number("beta", 0.75), node.number("bias", 1.0)
     return pointwise(
-        b, node.output, x.extents, lambda i: x[i] / call("pow", total[i] * (alpha / size) + bias, literal(beta, x.dtype))
+        b,
+        node.output,
+        x.extents,
+        lambda i: x[i] / call("pow", total[i] * (alpha / size) + bias, literal(beta, x.dtype)),
     )
 
 

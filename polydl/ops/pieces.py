@@ -37,8 +37,10 @@ class Segment:
         return shifted if c == 1 else shifted // c
 
 
-def segments(mapping: Sequence[int | None], lower: int = 0, hints: Sequence[Form] = ()) -> tuple[Segment, ...]:
-    """The map of positions `lower, lower + 1, …` cut greedily into longest runs of one form, affine or one of `hints`."""
+def segments(
+    mapping: Sequence[int | None], lower: int = 0, hints: Sequence[Form] = ()
+) -> tuple[Segment, ...]:
+    """The map of positions `lower, lower + 1, …` cut greedily into longest runs of one affine form or hint."""
     result = []
     start, end = 0, len(mapping)
     while start < end:
@@ -54,13 +56,16 @@ def segments(mapping: Sequence[int | None], lower: int = 0, hints: Sequence[Form
     return tuple(result)
 
 
-def _candidates(mapping: Sequence[int | None], start: int, lower: int, hints: Sequence[Form]) -> list[Form | None]:
+def _candidates(
+    mapping: Sequence[int | None], start: int, lower: int, hints: Sequence[Form]
+) -> list[Form | None]:
     first = mapping[start]
     if first is None:
         return [None]
     following = mapping[start + 1] if start + 1 < len(mapping) else first
     slopes = dict.fromkeys([0 if following is None else following - first, 0])
-    return [(a, first - a * (start + lower), 1) for a in slopes] + [*hints]
+    affine: list[Form | None] = [(a, first - a * (start + lower), 1) for a in slopes]
+    return [*affine, *hints]
 
 
 def _apply(form: Form | None, o: int) -> int | None:
@@ -93,7 +98,9 @@ def copy_pieces(
     if outside is None:
         return into
     whole = [(min(s.lower for s in m), max(s.upper for s in m)) if m else (0, 0) for m in maps]
-    for d in range(rank):  # slabs that do not overlap: inside before dimension d, outside at d, anything after it
+    for d in range(
+        rank
+    ):  # slabs that do not overlap: inside before dimension d, outside at d, anything after it
         for slab in (s for s in maps[d] if s.form is None):
             for before in product(*inner[:d]):
                 ranges = [*((s.lower, s.upper) for s in before), (slab.lower, slab.upper), *whole[d + 1 :]]

@@ -34,7 +34,11 @@ def _pool(
 ) -> Tensor:
     """The combination of `value(output position, input position)` over each window's taps inside the input."""
     spatial, taps = spatial_axes(len(view)), kernel_axes(len(view))
-    outer = {"n": x.extents[0], "c": x.extents[1], **{o: v.output for o, v in zip(spatial, view, strict=True)}}
+    outer = {
+        "n": x.extents[0],
+        "c": x.extents[1],
+        **{o: v.output for o, v in zip(spatial, view, strict=True)},
+    }
     inner = {r: v.kernel for r, v in zip(taps, view, strict=True)}
 
     def body(*o: Var) -> Reduce:
@@ -59,7 +63,7 @@ def _pool(
 
 @operator("MaxPool")
 def max_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> tuple[Tensor, ...]:
-    """The index output is the least flat index, in row-major or column-major order, of an element equal to the maximum."""
+    """The index output is the least flat index (row-major or column-major) of an element equal to the maximum."""
     view = _view(node, x)
     best = _pool(b, node.output, "max", x, view, lambda o, i: x[i])
     if not node.wants(1):

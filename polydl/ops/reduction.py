@@ -62,7 +62,9 @@ def _absolute(x: Expr) -> Expr:
     return x if x.dtype.kind == "u" else Unary("abs", x)
 
 
-_REDUCTIONS: Final[dict[str, tuple[str, Function, Function]]] = {  # operator -> combination, before it, after it
+_REDUCTIONS: Final[
+    dict[str, tuple[str, Function, Function]]
+] = {  # operator -> combination, before it, after it
     "ReduceSum": ("add", _same, _same),
     "ReduceMean": ("add", _same, _same),
     "ReduceProd": ("mul", _same, _same),
@@ -110,7 +112,9 @@ def _log_sum_exp(b: FunctionBuilder, node: OpNode, x: Tensor, dims: Sequence[int
         m = best[tuple(as_expr(0) if d in dims else v for d, v in enumerate(i))]
         return select(call("isinf", m), zero(x.dtype), m)
 
-    total = reduce_dims(b, f"{name}_sum", "add", x.extents, dims, lambda i: call("exp", x[i] - shift(i)), keep=keep)
+    total = reduce_dims(
+        b, f"{name}_sum", "add", x.extents, dims, lambda i: call("exp", x[i] - shift(i)), keep=keep
+    )
 
     def back(i: tuple[Expr, ...]) -> tuple[Expr, ...]:
         if keep:
@@ -148,11 +152,25 @@ def softmax(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 
 def _extremum(
-    b: FunctionBuilder, name: str, x: Tensor, dims: Sequence[int], *, largest: bool = True, last: bool = False, keep: bool
+    b: FunctionBuilder,
+    name: str,
+    x: Tensor,
+    dims: Sequence[int],
+    *,
+    largest: bool = True,
+    last: bool = False,
+    keep: bool,
 ) -> Tensor:
     """The flat position within `dims` of the first (or last) maximum (or minimum); a NaN is the extremum."""
     ends = {d: x.extents[d] for d in dims}
-    best = reduce_dims(b, f"{name}_{'max' if largest else 'min'}", "max" if largest else "min", x.extents, dims, lambda i: x[i])
+    best = reduce_dims(
+        b,
+        f"{name}_{'max' if largest else 'min'}",
+        "max" if largest else "min",
+        x.extents,
+        dims,
+        lambda i: x[i],
+    )
     steps = dict(zip(dims, strides(tuple(ends.values())), strict=True))
     none = Const(-1 if last else prod(ends.values()), INDEX)
 

@@ -89,11 +89,17 @@ class OpNode:
         value = self._get(name, None, (tuple, list, np.ndarray, type(None)))
         return None if value is None else tuple(int(v) for v in value)
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """A list of floats; empty where it is not set."""
+        return tuple(float(v) for v in self._get(name, (), (tuple, list, np.ndarray)))
+
     def _get(self, name: str, default: Any, kinds: type | tuple[type, ...]) -> Any:
         value = self.attributes.get(name, default)
         if not isinstance(value, kinds):
             raise InvalidModel(
-                f"attribute '{name}' has the wrong type {type(value).__name__}", where=self.where, why=f"value {value!r}"
+                f"attribute '{name}' has the wrong type {type(value).__name__}",
+                where=self.where,
+                why=f"value {value!r}",
             )
         return value
 
@@ -103,7 +109,9 @@ class OpNode:
             return self.constants[i]
         if given is None:
             return None
-        raise self.refuse(f"input {i} ('{given.name}') must be known at build time", why="it decides the shape of a result")
+        raise self.refuse(
+            f"input {i} ('{given.name}') must be known at build time", why="it decides the shape of a result"
+        )
 
     def static_ints(self, i: int, given: Tensor | None) -> tuple[int, ...] | None:
         """`static` as a tuple of integers."""

@@ -27,7 +27,7 @@ __all__ = ["resize", "upsample"]
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One dimension: output o lies at `slope*o + start` of `extent` input elements; outside `valid` it has no source."""
+    """One dimension: output o lies at `slope*o + start` among `extent` input elements."""
 
     extent: int
     output: int
@@ -63,8 +63,8 @@ def _rational(value: float) -> Fraction:
 def upsample(b: FunctionBuilder, node: OpNode, x: Tensor, scales: Tensor | None = None) -> Tensor:
     """Opsets 7 to 9: Resize with asymmetric coordinates and nearest as floor."""
     if node.opset < 9:
-        factors = node.attributes.get("scales", ())
-        return _resize(b, node, x, [_rational(float(v)) for v in factors], "asymmetric", "floor", None)  # type: ignore[union-attr,arg-type]
+        factors = [_rational(v) for v in node.numbers("scales")]
+        return _resize(b, node, x, factors, "asymmetric", "floor", None)
     return _resize(b, node, x, _scales(node, 1, scales), "asymmetric", "floor", None)
 
 
@@ -86,7 +86,10 @@ def resize(
     nearest = node.string("nearest_mode", "round_prefer_floor")
     given = node.integers("axes")
     axes = normal_axes(node, given if given is not None else range(x.rank), x.rank)
-    factors, roi = _scales(node, 2, third), node.static(1, second) if coordinates == "tf_crop_and_resize" else None
+    factors, roi = (
+        _scales(node, 2, third),
+        node.static(1, second) if coordinates == "tf_crop_and_resize" else None,
+    )
     if not factors:
         factors = _scales_of_sizes(node, [x.extents[a] for a in axes], node.static_ints(3, fourth))
     if len(factors) != len(axes):
@@ -98,7 +101,9 @@ def resize(
             raise node.invalid(f"a roi of {roi.size} numbers for {len(axes)} axes")
         low, high = roi.reshape(2, -1)
         window = {a: (_rational(float(low[k])), _rational(float(high[k]))) for k, a in enumerate(axes)}
-    return _resize(b, node, x, [by_axis.get(d, Fraction(1)) for d in range(x.rank)], coordinates, nearest, window)
+    return _resize(
+        b, node, x, [by_axis.get(d, Fraction(1)) for d in range(x.rank)], coordinates, nearest, window
+    )
 
 
 def _scales(node: OpNode, i: int, given: Tensor | None) -> list[Fraction]:
@@ -135,12 +140,16 @@ def _line(
             return _Line(extent, output, 1 / scale, half / scale - half)
         case "pytorch_half_pixel":
             single = width == 1
-            return _Line(extent, output, Fraction(0) if single else 1 / scale, -half if single else half / scale - half)
+            return _Line(
+                extent, output, Fraction(0) if single else 1 / scale, -half if single else half / scale - half
+            )
         case "half_pixel_symmetric":
             centre = Fraction(extent, 2) * (1 - output / width)
             return _Line(extent, output, 1 / scale, centre + half / scale - half)
         case "align_corners":
-            return _Line(extent, output, Fraction(0) if width == 1 else (extent - 1) / (width - 1), Fraction(0))
+            return _Line(
+                extent, output, Fraction(0) if width == 1 else (extent - 1) / (width - 1), Fraction(0)
+            )
         case "tf_half_pixel_for_nn":
             return _Line(extent, output, 1 / scale, half / scale)
         case "tf_crop_and_resize":
@@ -208,7 +217,8 @@ def _nearest(
 
 def _nearest_map(v: _Line, rounding: str) -> tuple[Segment, ...]:
     mapping = [
-        None if v.outside(o) else min(max(_ROUND[rounding](v.at(o)), 0), v.extent - 1) for o in range(v.output)
+        None if v.outside(o) else min(max(_ROUND[rounding](v.at(o)), 0), v.extent - 1)
+        for o in range(v.output)
     ]
     a, shift, d = v.form
     forms = {  # floor, ceil and the roundings of (a*o + shift) / d as floor divisions
@@ -225,11 +235,25 @@ def _interpolated(
 ) -> Tensor:
     """One pass per dimension that changes, those that shrink most first; integers are interpolated in float32."""
     work = x.dtype if x.dtype.is_float else F32
-    todo = sorted((d for d, v in enumerate(lines) if not v.trivial), key=lambda d: Fraction(lines[d].output, lines[d].extent))
-    value = x if work == x.dtype else pointwise(b, f"{node.output}_float", x.extents, lambda i: cast(work, x[i]))
+    todo = sorted(
+        (d for d, v in enumerate(lines) if not v.trivial),
+        key=lambda d: Fraction(lines[d].output, lines[d].extent),
+    )
+    value = (
+        x if work == x.dtype else pointwise(b, f"{node.output}_float", x.extents, lambda i: cast(work, x[i]))
+    )
     for d in todo:
         last = d == todo[-1] and work == x.dtype
-        value = _pass(b, node, node.output if last else f"{node.output}_along{d}", value, lines[d], d, cubic, extrapolation)
+        value = _pass(
+            b,
+            node,
+            node.output if last else f"{node.output}_along{d}",
+            value,
+            lines[d],
+            d,
+            cubic,
+            extrapolation,
+        )
     if todo and work == x.dtype:
         return value
     return pointwise(b, node.output, node.shape, lambda i: cast(x.dtype, value[i]))
@@ -245,7 +269,7 @@ def _pass(
     cubic: bool,
     extrapolation: float,
 ) -> Tensor:
-    taps = range(-1, 3) if cubic else range(0, 2)
+    taps = range(-1, 3) if cubic else range(2)
     exclude = cubic and node.integer("exclude_outside", 0) != 0
     a = node.number("cubic_coeff_a", -0.75)
     shape = [v.output if d == dim else n for d, n in enumerate(x.extents)]
@@ -285,13 +309,15 @@ def _tap(v: _Line, k: int, side: int, o: Expr) -> Expr:
     if side:
         return as_expr(0 if side < 0 else v.extent - 1)
     a, shift, d = v.form
-    return Segment(0, v.output, (a // d, shift // d + k, 1) if a % d == 0 and shift % d == 0 else (a, shift + k * d, d)).index(o)
+    return Segment(
+        0, v.output, (a // d, shift // d + k, 1) if a % d == 0 and shift % d == 0 else (a, shift + k * d, d)
+    ).index(o)
 
 
 def _weights(
     v: _Line, box: Sequence[int], o: Expr, dtype: DType, cubic: bool, a: float
 ) -> dict[int, Expr | float]:
-    """The taps' weights at the fractional distance t = frac((A*o + B) / D): numbers where it is one for the whole run."""
+    """The taps' weights at the distance t = frac((A*o + B) / D): numbers where t is the same in the whole run."""
     fractions = {v.at(k) - floor(v.at(k)) for k in box}
     slope, shift, d = v.form
     if len(fractions) == 1:

@@ -64,7 +64,9 @@ def windows(node: OpNode, extents: Sequence[int], kernel: Sequence[int]) -> tupl
     if auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise node.invalid(f"auto_pad is '{auto}'")
     if len(kernel) != rank or any(v <= 0 for v in (*kernel, *strides, *dilations)):
-        raise node.invalid(f"kernel {tuple(kernel)}, strides {strides}, dilations {dilations} do not fit rank {rank}")
+        raise node.invalid(
+            f"kernel {tuple(kernel)}, strides {strides}, dilations {dilations} do not fit rank {rank}"
+        )
     ceil_mode = node.integer("ceil_mode", 0)
     result = []
     for d, (n, k, s, dilation) in enumerate(zip(extents, kernel, strides, dilations, strict=True)):
@@ -78,13 +80,15 @@ def windows(node: OpNode, extents: Sequence[int], kernel: Sequence[int]) -> tupl
             before, after = (0, 0) if auto == "VALID" else (pads[d], pads[d + rank])
             output = _output_size(n + before + after - reach, s, n + before, ceil_mode != 0)
         if output <= 0:
-            raise node.invalid(f"the window of {reach} does not fit spatial dimension {d} of {n} (+{before}+{after})")
+            raise node.invalid(
+                f"the window of {reach} does not fit spatial dimension {d} of {n} (+{before}+{after})"
+            )
         result.append(Window(n, k, s, dilation, before, after, output))
     return tuple(result)
 
 
 def _output_size(room: int, stride: int, end_of_input: int, ceil_mode: bool) -> int:
-    """Number of window positions; in ceil mode a window that would start behind the input and its left padding is dropped."""
+    """Number of window positions; in ceil mode a window starting behind input and left padding is dropped."""
     if room < 0:
         return 0
     if not ceil_mode:

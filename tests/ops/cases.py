@@ -56,19 +56,31 @@ def _node_case(case: Any) -> NodeCase:
     given, expected = case.data_sets[0]
     values = dict(zip([i.name for i in graph.input], given, strict=True))
     results = dict(zip([o.name for o in graph.output], expected, strict=True))
-    opset = next(o.version for o in case.model.opset_import if o.domain in (node.domain, "ai.onnx" if not node.domain else ""))
+    opset = next(
+        o.version
+        for o in case.model.opset_import
+        if o.domain in (node.domain, "ai.onnx" if not node.domain else "")
+    )
     return NodeCase(
         case.name,
         node.op_type,
         node.domain,
         opset,
         attributes_of(node),
-        tuple(values[n] if n else None for n in node.input),
+        tuple(_plain(values[n]) if n else None for n in node.input),
         tuple(node.output),
-        tuple(results.get(n) for n in node.output),
+        tuple(_plain(results.get(n)) for n in node.output),
         case.rtol or 1e-3,
         case.atol or 1e-7,
     )
+
+
+def _plain(value: Any) -> Any:
+    """A TensorProto as an array where polydl has its type; the suite gives some values so."""
+    if isinstance(value, onnx.TensorProto):
+        array = numpy_helper.to_array(value)
+        return array if dtype_of(array) is not None else value
+    return value
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
