@@ -172,6 +172,12 @@ def parse(text: str) -> Affine:
         position += 1
         return token
 
+    def whole() -> int:
+        token = take()
+        if not token.isdigit():
+            raise InvalidProgram(f"'{text}' is not affine", why="divisors and moduli are positive constants")
+        return int(token)
+
     def total() -> Affine:
         negative = peek() == "-"
         if negative:
@@ -204,14 +210,14 @@ def parse(text: str) -> Affine:
             inner = total()
             take(")")
             take("/")
-            divisor = int(take())
+            divisor = whole()
             take(")")
             return inner // divisor
         if token == "(":
             inner = total()
             if peek() == "mod":
                 take()
-                inner = inner % int(take())
+                inner = inner % whole()
             take(")")
             return inner
         if token[0].isalpha() or token[0] == "_":

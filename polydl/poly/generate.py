@@ -146,8 +146,8 @@ class _Generator:
     def _schedule(self, r: _Reaching, times: list[Affine]) -> islpy.Map:
         """Instances to the loops here, for fixed outer loops.  # [parameters, outer] -> { S[iterators] -> [times] }"""
         s = r.statement
-        text = schedule_text(self.scop.parameters, s.name, s.iterators, times, r.outer)
-        return map_of(text).intersect_domain(restrict(self.scop, s, r.conditions))
+        text = schedule_text(self.scop.parameters, s.name, s.iterators, times, r.outer, r.conditions)
+        return map_of(text).intersect_domain(restrict(self.scop, s, ()))
 
     def _ask(
         self, schedule: islpy.Map, dims: Mapping[str, int], context: islpy.Set, atomic: tuple[int, ...]
@@ -223,9 +223,7 @@ def _block(children: list[Node]) -> Node | None:
 Body = Callable[[tuple[Ast, ...]], Node | None]
 
 
-def _node(
-    node: islpy.AstNode, dims: Mapping[str, int], known: dict[str, Ast], inner: Body
-) -> Node | None:
+def _node(node: islpy.AstNode, dims: Mapping[str, int], known: dict[str, Ast], inner: Body) -> Node | None:
     """An isl node; a call in it becomes what `inner` makes of its arguments."""
     kind = node.get_type()
     if kind == islpy.ast_node_type.for_:

@@ -87,10 +87,12 @@ def schedule_text(
     iterators: Iterable[str],
     times: Iterable[Affine],
     outer: Iterable[tuple[str, Affine]] = (),
+    restrictions: Iterable[str] = (),
 ) -> str:
     """isl text of `{ statement[iterators] -> [times] }` with one variable per floor division.
 
-    `outer` are further times that are fixed: each equals the parameter of that name.
+    `outer` are further times that are fixed: each equals the parameter of that name. `restrictions` are conditions
+    on the instances; where they spell a division as `Affine` prints it, they share the quotient too.
 
     Written so that `floor(x/T)` and `x mod T` share their quotient: isl then sees `x = T * o + i`, where two
     separate divisions would cost it several times as much in AST generation.
@@ -137,6 +139,15 @@ def schedule_text(
         value = linear(time)
         if value != dim(output):
             conditions.append(f"{output} = {value}")
+    spelled = {str(q): name for q, name in quotients.items()}
+    spelled |= {
+        str(Mod(q.dividend, q.divisor)): f"({q.dividend} - {q.divisor}*{n})" for q, n in quotients.items()
+    }
+    for restriction in restrictions:
+        for text in sorted(spelled, key=len, reverse=True):
+            restriction = restriction.replace(text, spelled[text])
+        if restriction:
+            conditions.append(f"({restriction})")
     body = " and ".join(conditions)
     if hidden:
         body = f"exists {', '.join(hidden)} : {body}"

@@ -158,11 +158,14 @@ def _subtree(draw: st.DrawFn, scop: Scop, left: list[_Left], counter: list[int],
         return Mark("note", draw(_subtree(scop, left, counter, splits)))
     members = []
     for _ in range(draw(st.integers(1, max(1, min(3, max(len(s.times) for s in left)))))):
-        exprs = tuple((s.name, s.times[0] if s.times else constant(draw(st.sampled_from([0, 0, 1])))) for s in left)
+        exprs = tuple(
+            (s.name, s.times[0] if s.times else constant(draw(st.sampled_from([0, 0, 1])))) for s in left
+        )
         left = [_Left(s.name, s.times[1:]) for s in left]
         binding = draw(
             st.sampled_from(
-                [Binding.SEQUENTIAL] * 9 + [Binding.PARALLEL, Binding.PARALLEL, Binding.VECTOR, Binding.UNROLL]
+                [Binding.SEQUENTIAL] * 9
+                + [Binding.PARALLEL, Binding.PARALLEL, Binding.VECTOR, Binding.UNROLL]
             )
         )
         counter[0] += 1

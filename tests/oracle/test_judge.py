@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polydl.errors import InvalidProgram
+from polydl.errors import InvalidProgram, NotApplicable
 from polydl.poly import (
+    Allocate,
+    Band,
     Scop,
     Tree,
     check,
@@ -22,10 +24,11 @@ from polydl.poly import (
     generate,
     initial_tree,
     iterator_names,
+    map_tree,
     parse_tree,
-    paths,
     verify,
 )
+from polydl.vocabulary import Memory
 from tests.oracle.brute import BrokenContract, conflicts, execute, is_legal, number, runs
 from tests.oracle.programs import programs, trees
 
@@ -52,11 +55,12 @@ def sizes(scop: Scop) -> list[dict[str, int]]:
 def test_judge_agrees_with_enumeration(case: tuple[Scop, Tree], reassociate: bool) -> None:
     scop, tree = case
     try:
-        expected = all([is_legal(scop, tree, p, reassociate) for p in sizes(scop)])
+        verdicts = [is_legal(scop, tree, p, reassociate) for p in sizes(scop)]
     except BrokenContract:
         with pytest.raises(InvalidProgram):
             check(scop, tree, dependences(scop), reassociate)
         return
+    expected = all(verdicts)
     violation = check(scop, tree, dependences(scop), reassociate)
     assert (violation is None) is expected, violation
     if violation is not None and violation.dependence is not None:
@@ -86,15 +90,17 @@ def test_generated_loops_run_what_the_tree_says(case: tuple[Scop, Tree]) -> None
 
 
 @many
-@given(cases(), st.data())
-def test_dependences_of_any_original_order(case: tuple[Scop, Tree], data: st.DataObject) -> None:
+@given(cases())
+def test_dependences_of_any_original_order(case: tuple[Scop, Tree]) -> None:
     """A program given as a tree: its own order is legal, and the original one exactly when enumeration says so."""
     scop, tree = case
     try:
         scheduled = [runs(scop, tree, p) for p in sizes(scop)]
     except BrokenContract:
         return
-    if not all(t.binding.value in ("sequential", "unroll") for listed in scheduled for r in listed for t in r.times):
+    if not all(
+        t.binding.value in ("sequential", "unroll") for listed in scheduled for r in listed for t in r.times
+    ):
         return
     kept = dependences(scop, tree)
     expected = True
@@ -109,3 +115,48 @@ def test_dependences_of_any_original_order(case: tuple[Scop, Tree], data: st.Dat
 
 def scop_index(scop: Scop, name: str) -> int:
     return [s.name for s in scop.statements].index(name)
+
+
+@many
+@given(cases(), st.data())
+def test_footprints_hold_what_is_touched(case: tuple[Scop, Tree], data: st.DataObject) -> None:
+    scop, bare = case
+    tree = _without_allocations(bare)
+    try:
+        scheduled = [runs(scop, tree, p) for p in sizes(scop)]
+    except BrokenContract:
+        return
+    tensor = data.draw(st.sampled_from([t for t, _ in scop.tensors]))
+    if not any(a.tensor == tensor for s in scop.statements for a in s.accesses if None not in a.subscripts):
+        return
+    # Around everything below the outermost loops.
+    if isinstance(tree, Band):
+        cut = data.draw(st.integers(0, len(tree.members)))
+        inner = Band(tree.members[cut:], tree.child) if cut < len(tree.members) else tree.child
+        allocated: Tree = Allocate(tensor, Memory.LOCAL, inner)
+        placed = Band(tree.members[:cut], allocated) if cut else allocated
+    else:
+        cut, placed = 0, Allocate(tensor, Memory.LOCAL, tree)
+    try:
+        box = footprint(scop, placed, tensor)
+    except NotApplicable:
+        assert scop.parameters, "a program of constant size has a constant box"
+        return
+    names = iterator_names(scop, cut)
+    for parameters, listed in zip(sizes(scop), scheduled, strict=True):
+        for run in listed:
+            statement = scop.statement(run.instance[0])
+            at = {**parameters, **dict(zip(statement.iterators, run.instance[1], strict=True))}
+            outer = {**parameters, **{n: t.value for n, t in zip(names, run.times, strict=False)}}
+            bases = [number(b, outer) for b in box.base_asts()]
+            assert bases == [b.evaluate(outer) for b in box.bases]
+            for access in statement.accesses:
+                if access.tensor == tensor:
+                    for d, (subscript, base) in enumerate(zip(access.subscripts, bases, strict=True)):
+                        if subscript is not None:
+                            offset = subscript.evaluate(at) - base
+                            assert 0 <= offset < box.extents[d]
+
+
+def _without_allocations(tree: Tree) -> Tree:
+    return map_tree(tree, lambda node: node.child if isinstance(node, Allocate) else node)
