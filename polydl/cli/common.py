@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
-import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
+from polydl import config
 from polydl.cli import child
 from polydl.cli.console import Console
 from polydl.cli.parse import parse_bytes, parse_seconds
@@ -138,7 +138,7 @@ class _Guard:
                 return
 
     def _end(self, shown: PolydlError, cause: BaseException) -> None:
-        if os.environ.get("POLYDL_DEBUG", "0") not in ("", "0"):
+        if config.debug():
             self.console.raw("".join(traceback.format_exception(cause)))
         self.console.error(shown)
         raise typer.Exit(shown.exit_code) from None

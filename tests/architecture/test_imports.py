@@ -116,3 +116,15 @@ def test_the_checker_sees_dangers(source: str) -> None:
 )
 def test_the_checker_lets_the_harmless_pass(source: str) -> None:
     assert dangers("x", source) == []
+
+
+def test_the_documented_table_is_this_one() -> None:
+    rows = {}
+    for line in (PACKAGE.parent / "docs" / "architecture.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 3 and cells[0].startswith("`"):
+            for name in cells[0].replace("`", "").split():
+                rows[name] = cells[2]
+    documented = {name: frozenset(rows[name].replace("`", "").split()) for name in MAY_IMPORT}
+    assert documented == MAY_IMPORT
+    assert SHARED - {"_version"} <= rows.keys()
