@@ -1,75 +1,278 @@
-"""The pipeline, readable from top to bottom: from a function or a model to an artifact that runs.
+"""The pipeline, readable from top to bottom: from a model or a function to an artifact that runs.
 
-    function ─ recipe or user's schedule ─► Schedule ─ lower ─► Kernel ─► Program ─ back end ─► Artifact ─► Module
-    model ─ import ─ optimise ─ groups ─ layouts ─► one Function a group ─► … ─► one Program
+    model ─ import ─ optimise ─ groups ─ layouts ─► one Function a group
+    Function ─ recipe, or the user's schedule ─► Schedule ─ lower ─► Kernel ─► Program ─ back end ─► Artifact ─► Module
 """
 
 from __future__ import annotations
 
-from polydl.artifact import TensorSpec
-from polydl.codegen.llvm import compile_program
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polydl import poly
+from polydl.artifact import Artifact, TensorSpec
+from polydl.codegen.assemble import Part, assemble, program_of
+from polydl.codegen.embed import write_object, write_shared
+from polydl.codegen.llvm import compile_program, emit_asm, emit_llvm
 from polydl.codegen.lower import lower
-from polydl.codegen.program import Program, Slot, Space, Step
-from polydl.dsl import Function, Tensor, TensorRole
-from polydl.dsl.tensor import numbers
+from polydl.codegen.peak import Peak, measure_peak
+from polydl.codegen.program import Slot, Space, Step
+from polydl.dsl import Function
+from polydl.dtypes import by_name
 from polydl.errors import UsageError
-from polydl.ir.expr import Const, Expr, Var
-from polydl.runtime import Module
+from polydl.graph.groups import Group, make_groups
+from polydl.graph.importer import load_model
+from polydl.graph.ir import Graph
+from polydl.graph.layout import Layouts, choose_layouts, isolate_outputs, storage_bytes
+from polydl.graph.lowering import LoweredGroup, constant_array, lower_group
+from polydl.graph.memory import Location, Where, plan_memory
+from polydl.graph.passes import optimize
+from polydl.ir import print_kernel
+from polydl.runtime import Module, save
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
 
-__all__ = ["compile_function", "program_of"]
+__all__ = [
+    "Compiled",
+    "GroupReport",
+    "Peak",
+    "build",
+    "compile_function",
+    "compile_model",
+    "measure_peak",
+    "program_of",
+    "stages",
+]
 
-_ALIGN = 64
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, steps done, steps in all)."""
+
+_SPACES = {Where.INPUT: Space.INPUT, Where.OUTPUT: Space.OUTPUT, Where.ARENA: Space.WORKSPACE}
 
 
-def compile_function(what: Function | Schedule, *, target: str | Target = "native", threads: int | None = None) -> Module:
-    """A function, by recipe, or a schedule, compiled and loaded: call it with its inputs and constants, in order.
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """One step of a compiled network: its operators, its schedule and why that is legal; arithmetic and least traffic."""
 
-    Inputs and outputs are arrays in storage order (the tensors' layouts).
+    name: str
+    nodes: tuple[str, ...]
+    schedule: str
+    proof: str
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A compiled model in memory. `groups` are in the order of the artifact's steps."""
+
+    artifact: Artifact
+    weights: np.ndarray[Any, Any]
+    graph: Graph
+    groups: tuple[GroupReport, ...]
+
+    def module(self, threads: int | None = None) -> Module:
+        """The model, loaded into this process. InvalidPackage where the code is for another machine."""
+        return Module(self.artifact, self.weights, threads=threads)
+
+    def save(
+        self, directory: str | os.PathLike[str], *, format: str = "dir", info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the model: `dir` (a package), `o` (object file) or `so` (shared library), the last two with a C header."""
+        match format:
+            case "dir":
+                text = "\n".join(f"{g.name}\n{g.schedule}\n{g.proof}\n" for g in self.groups)
+                save(self.artifact, self.weights, directory, info=info, files={"schedules.txt": text})
+            case "o":
+                write_object(self.artifact, self.weights, directory)
+            case "so":
+                write_shared(self.artifact, self.weights, directory)
+            case _:
+                raise UsageError(f"unknown format '{format}'", next="use dir, o or so")
+
+
+def build(
+    path: str | os.PathLike[str],
+    *,
+    target: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    threads: int | None = None,
+) -> Module:
+    """An ONNX model compiled for this machine and loaded: call it with numpy arrays."""
+    return compile_model(path, target=target, shapes=shapes, dims=dims).module(threads)
+
+
+def compile_model(
+    path: str | os.PathLike[str],
+    *,
+    target: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    precision: str = "f32",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Compiled:
+    """Compile an ONNX model.
+
+    `shapes` and `dims` fix what the file leaves open. `threads` does not change the code; it is a call's business.
+    Raises InvalidModel, UnsupportedOperator (all at once), ResourceLimit, UsageError, UnknownTarget.
+    """
+    machine = parse(target)
+    _require_precision(precision)
+    network = _Network.of(path, machine, shapes or {}, dims or {}, progress or _silent)
+    parts = network.parts()
+    assembly = assemble(Path(path).stem, parts, network.specs(network.graph.inputs), network.specs(network.graph.outputs))
+    network.progress("generating code", len(parts), len(parts) + 1)
+    artifact = compile_program(assembly.program, machine)
+    network.progress("done", 1, 1)
+    return Compiled(artifact, assembly.constants, network.graph, tuple(map(network.report, network.steps, assembly.program.steps)))
+
+
+def compile_function(
+    what: Function | Schedule, *, target: str | Target = "native", threads: int | None = None
+) -> Module:
+    """A function, scheduled by recipe, or a schedule, compiled and loaded: call it with inputs and constants, in order.
+
+    Arrays are in storage order (the tensors' layouts; row-major unless they say otherwise).
     """
     machine = parse(target) if isinstance(target, str) else target
     schedule = what if isinstance(what, Schedule) else default_schedule(what, machine)
     return Module(compile_program(program_of(schedule), machine), threads=threads)
 
 
-def program_of(schedule: Schedule) -> Program:
-    """A program of one step; temporaries lie in the workspace."""
-    function = schedule.function
-    kernel = lower(schedule)
-    given = function.of_role(TensorRole.INPUT, TensorRole.CONSTANT)
-    results = function.of_role(TensorRole.OUTPUT)
-    slots: dict[str, Slot] = {t.name: Slot(Space.INPUT, i) for i, t in enumerate(given)}
-    slots |= {t.name: Slot(Space.OUTPUT, i) for i, t in enumerate(results)}
-    offset = 0
-    for p in kernel.params:
-        if p.buffer.name not in slots:
-            count = 1
-            for n in numbers(p.buffer.shape, p.buffer.name):
-                count *= n
-            slots[p.buffer.name] = Slot(Space.WORKSPACE, 0, offset)
-            offset += -(-count * p.buffer.dtype.bytes // _ALIGN) * _ALIGN
-    step = Step(function.name, kernel, tuple(slots[p.buffer.name] for p in kernel.params), barrier=False)
-    return Program(
-        function.name,
-        (step,),
-        tuple(_spec(t) for t in given),
-        tuple(_spec(t) for t in results),
-        function.sizes,
-        workspace_bytes=offset,
-    )
+def stages(
+    path: str | os.PathLike[str],
+    stage: str,
+    *,
+    group: str | None = None,
+    target: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """A stage of the compilation as text: graph, groups, tree, ast, loops, llvm or asm; of one group or of all."""
+    machine = parse(target)
+    network = _Network.of(path, machine, shapes or {}, dims or {}, progress or _silent)
+    if stage == "graph":
+        return str(network.graph)
+    chosen = [s for s in network.steps if group is None or s.name == group]
+    if not chosen:
+        raise UsageError(f"there is no group '{group}'", next=f"one of {', '.join(s.name for s in network.steps)}")
+    if stage == "groups":
+        return "\n".join(network.describe(s) for s in chosen)
+    return "\n".join(f"# {s.name}\n{_stage(network.schedule(s), stage, machine)}" for s in chosen)
 
 
-def _spec(t: Tensor) -> TensorSpec:
-    return TensorSpec(t.name, t.dtype, tuple(_size(e, t) for e in t.storage.shape))
-
-
-def _size(e: Expr, t: Tensor) -> int | str:
-    match e:
-        case Const(value=value):
-            return int(value)
-        case Var(name=name):
-            return name
+def _stage(schedule: Schedule, stage: str, machine: Target) -> str:
+    match stage:
+        case "tree":
+            return poly.format_tree(schedule.tree)
+        case "ast":
+            return poly.format_ast(poly.generate(schedule.scop, schedule.tree))
+        case "loops":
+            return print_kernel(lower(schedule))
+        case "llvm":
+            return emit_llvm(lower(schedule), machine)
+        case "asm":
+            return emit_asm(lower(schedule), machine)
         case _:
-            raise UsageError(f"the shape of {t.name} is neither a number nor a size", where=str(e))
+            raise UsageError(f"unknown stage '{stage}'", next="graph, groups, tree, ast, loops, llvm or asm")
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress wanted."""
+
+
+def _require_precision(precision: str) -> None:
+    if by_name(precision).name != "f32":
+        raise UsageError(f"precision '{precision}' is not available", why="models are compiled in f32", next="--precision f32")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A group that computes something, with the name of its step."""
+
+    name: str
+    lowered: LoweredGroup
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Network:
+    """A model on its way: optimised graph, groups, layouts, and one function for each group that computes something."""
+
+    graph: Graph
+    groups: tuple[Group, ...]
+    layouts: Layouts
+    steps: tuple[_Step, ...]
+    machine: Target
+    progress: Progress
+    schedules: dict[Function, Schedule] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        path: str | os.PathLike[str],
+        machine: Target,
+        shapes: Mapping[str, tuple[int, ...]],
+        dims: Mapping[str, int],
+        progress: Progress,
+    ) -> _Network:
+        progress("reading the model", 0, 1)
+        graph = isolate_outputs(optimize(load_model(path, shapes=shapes, dims=dims)))
+        groups = make_groups(graph)
+        layouts = choose_layouts(graph, groups, machine.lanes(4))
+        working = [g for g in groups if g.name not in layouts.free]
+        steps = tuple(_Step(g.name, lower_group(graph, g, layouts)) for g in working)
+        return _Network(graph, groups, layouts, steps, machine, progress)
+
+    def schedule(self, step: _Step) -> Schedule:
+        """The recipe's schedule; equal functions share it."""
+        function = step.lowered.function
+        if function not in self.schedules:
+            self.schedules[function] = default_schedule(function, self.machine)
+        return self.schedules[function]
+
+    def parts(self) -> list[Part]:
+        """What the program is assembled from, in order."""
+        plan = plan_memory(self.graph, self.groups, self.layouts)
+        parts = []
+        for k, step in enumerate(self.steps):
+            self.progress(f"scheduling {step.name}", k, len(self.steps) + 1)
+            schedule = self.schedule(step)
+            low = step.lowered
+            slots = {b.tensor: (_slot(plan.locations[b.value]), self._bytes(b.value)) for b in (*low.inputs, *low.outputs)}
+            constants = {b.tensor: constant_array(self.graph, b) for b in low.constants}
+            parts.append(Part(step.name, schedule, slots, constants, plan.bytes))
+        return parts
+
+    def _bytes(self, value: str) -> int:
+        return storage_bytes(self.graph.values[value], self.layouts.of(value))
+
+    def specs(self, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(n, self.graph.values[n].dtype, self.graph.values[n].shape) for n in names)
+
+    def report(self, step: _Step, compiled: Step) -> GroupReport:
+        """What `explain` says about a step."""
+        schedule = self.schedule(step)
+        nodes = tuple(n.op_type for n in step.lowered.group.nodes)
+        trace = "\n".join(str(t) for t in schedule.trace)
+        text = f"{poly.format_tree(schedule.tree)}\n{trace}".strip()
+        return GroupReport(step.name, nodes, text, schedule.proof(), compiled.flops, compiled.bytes)
+
+    def describe(self, step: _Step) -> str:
+        """A group as text: its operators, and where its values lie."""
+        group = step.lowered.group
+        places = [f"  {v}: {self.graph.values[v]} {self.layouts.of(v)}" for v in (*group.inputs, *group.outputs)]
+        return "\n".join([str(group), *places])
+
+
+def _slot(location: Location) -> Slot:
+    return Slot(_SPACES[location.where], location.index, location.offset)
+
+

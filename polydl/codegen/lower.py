@@ -133,9 +133,43 @@ class _Lowering:
         """`node`, inside loops of schedule dimensions below `depth`, with the allocations `placed` already around it."""
         here = [a for a in self._allocations(node) if a.tensor not in placed]
         inner = self._structure(node, depth, (*placed, *(a.tensor for a in here)))
-        for a in reversed(here):
+        return self._around(here, inner)
+
+    def _around(self, allocations: Iterable[Allocate], inner: Stmt) -> Stmt:
+        for a in allocations:
             inner = Alloc(self._local_buffer(a), inner)
         return inner
+
+    def _sequence(self, children: Sequence[Node], depth: int, placed: tuple[str, ...]) -> Stmt:
+        """Nodes one after the other; neighbours of one arrival at an allocation share its storage."""
+        groups: list[tuple[tuple[Allocate, ...], list[Node]]] = []
+        last: tuple[object, ...] = ()
+        for child in children:
+            here = tuple(a for a in self._allocations(child) if a.tensor not in placed)
+            arrival = tuple(self._arrival(child, a.tensor) for a in here)
+            outside = tuple(x[0] for x in arrival)
+            later = bool(groups) and groups[-1][0] == here and outside == tuple(x[0] for x in last)  # type: ignore[index]
+            if here and later and all(x[1] < y[1] for x, y in zip(last, arrival, strict=True)):  # type: ignore[index]
+                groups[-1][1].append(child)
+            else:
+                groups.append((here, [child]))
+            last = arrival
+        stmts = []
+        for here, nodes in groups:
+            inside = (*placed, *(a.tensor for a in here))
+            parts = [self._node(n, depth, inside) for n in nodes]
+            stmts.append(self._around(here, parts[0] if len(parts) == 1 else Block(tuple(parts))))
+        return stmts[0] if len(stmts) == 1 else Block(tuple(stmts))
+
+    def _arrival(self, node: Node, tensor: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The children taken at the sequences outside and inside of the allocation of `tensor`, on the way to `node`."""
+        path = self.paths[next(iter(_calls(node))).path]
+        depth = next(d for d, a in path.allocations if a.tensor == tensor)
+        outside, inside = path.coordinates[:depth], path.coordinates[depth:]
+        return (
+            tuple(c.index for c in outside if isinstance(c, poly.Position)),
+            tuple(c.index for c in inside if isinstance(c, poly.Position)),
+        )
 
     def _allocations(self, node: Node) -> list[Allocate]:
         """The allocations inside of which all of `node` is: every loop still to come in it is further in."""
@@ -150,7 +184,7 @@ class _Lowering:
     def _structure(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
         match node:
             case BlockNode(children=children):
-                return Block(tuple(self._node(c, depth, placed) for c in children))
+                return self._sequence(children, depth, placed)
             case ForNode(dim=d, lower=lower, upper=upper, step=step, body=body):
                 member = self._member(node)
                 length = None
@@ -172,7 +206,7 @@ class _Lowering:
                 assert_never(node)
 
     def _member(self, node: ForNode) -> Member:
-        call = next(_calls(node))
+        call = next(iter(_calls(node)))
         coordinate = self.paths[call.path].coordinates[node.dim]
         if not isinstance(coordinate, Member):
             raise InvalidProgram("a loop over the positions of a sequence", where=str(coordinate))

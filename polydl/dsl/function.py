@@ -111,7 +111,7 @@ class Function:
         return tuple(t for t in self.tensors if t.role in roles)
 
     def statements(self) -> tuple[StatementDef, ...]:
-        """The polyhedral statements in textual order; a reduction with an initial value gives `NAME_init` and `NAME`."""
+        """The polyhedral statements in order; a reduction with an initial value gives `NAME_init` and `NAME`."""
         result = []
         for c in self.computations:
             r = c.reduction

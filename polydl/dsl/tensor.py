@@ -108,7 +108,7 @@ class Tensor:
         if tuple(array.shape) != self.extents:
             raise InvalidProgram(f"{self.name} has shape {self.extents}, the array has {tuple(array.shape)}")
         if self.layout is None:
-            return np.ascontiguousarray(array, dtype=self.dtype.numpy)
+            return np.asarray(array, dtype=self.dtype.numpy, order="C")
         from polydl.ir.interpret import evaluate_array
 
         origin = numbers(self.origin, self.name)

@@ -15,9 +15,10 @@ from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.errors import IllegalSchedule, OutOfBounds, UsageError
 from polydl.poly.affine import Affine
 from polydl.poly.model import Dependence, Scop
-from polydl.poly.tree import Band, Member, Tree
+from polydl.poly.tree import Band, Member, Tree, members
 from polydl.scheduler.structure import band_of, interval, normalise
 from polydl.targets import Target
+from polydl.vocabulary import Binding
 
 __all__ = ["Rewritten", "Schedule", "Transform"]
 
@@ -110,6 +111,21 @@ class Schedule:
                 next=violation.repair,
             )
         return Schedule(function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences)
+
+    def proof(self) -> str:
+        """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
+        lines = []
+        for d in self.dependences:
+            carriers = [m.name for m in members(self.tree) if d in poly.carried_by(self.scop, self.tree, self.dependences, m.name)]
+            order = f"carried by {', '.join(carriers)}" if carriers else "within one iteration of the common loops"
+            if d.reduction:
+                order += " (a reduction: any order)" if self.reassociate else " (a reduction, in order)"
+            lines.append(f"{d.kind.value} {d.source} -> {d.sink} on {d.tensor}: {order}")
+        parallel = [m.name for m in members(self.tree) if m.binding is Binding.PARALLEL]
+        vector = [m.name for m in members(self.tree) if m.binding is Binding.VECTOR]
+        lines.append(f"parallel loops carry no dependence: {', '.join(parallel) or 'none are parallel'}")
+        lines.append(f"vector loops carry none but reductions: {', '.join(vector) or 'none are vectorised'}")
+        return "\n".join(lines)
 
     def member(self, name: str) -> Member:
         """The loop called `name`."""

@@ -23,11 +23,10 @@ __all__ = ["default_schedule"]
 def default_schedule(function: Function, target: Target, *, reassociate: bool = True) -> Schedule:
     """A good legal schedule of `function` for `target`, without search."""
     schedule = inline_all(Schedule.of(function, reassociate=reassociate))
-    contractions = _contractions(schedule)
-    if not contractions:
-        schedule = privatise_rows(schedule, target)
+    tiled = [c.update.name for c in _contractions(schedule)]
+    schedule = privatise_rows(schedule, target, keep=tiled)
     done: set[str] = set()
-    for c in contractions:
+    for c in (c for c in _contractions(schedule) if c.update.name in tiled):
         try:
             schedule = schedule_contraction(schedule, c, target)
         except (NotApplicable, IllegalSchedule, PolyhedralBlowup):

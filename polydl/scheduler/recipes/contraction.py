@@ -32,6 +32,9 @@ from polydl.vocabulary import Memory
 __all__ = ["Contraction", "find_contraction", "schedule_contraction"]
 
 
+_LEAST_LANES = 4  # shorter vectors do not pay for the tile around them
+
+
 @dataclass(frozen=True, slots=True)
 class Contraction:
     """A reduction whose result one element-wise statement consumes; axis names are those of the reduction."""
@@ -72,7 +75,7 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
         if not same_box or any(x.buffer == target.name and x.index != wanted for x in reads(epilogue)):
             return None
     vector = _vector_axis(function, update, epilogue, outer)
-    if vector is None:
+    if vector is None or _axis_extent(update, vector) < _LEAST_LANES:
         return None
     reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update) if uses_load(x, vector))]
     if not reuse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from polydl.dsl.function import Computation, Function, StatementDef
 from polydl.dsl.polyhedral import loads
@@ -51,11 +51,11 @@ def _is_cheap(c: Computation) -> bool:
     return not any(isinstance(x, Call) for x in nodes) and len(nodes) <= 8
 
 
-def privatise_rows(schedule: Schedule, target: Target) -> Schedule:
-    """Reductions along the contiguous axis of what they read get one partial result per vector lane."""
+def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = ()) -> Schedule:
+    """Reductions along the contiguous axis of what they read get one partial result per vector lane; not those in `keep`."""
     for c in schedule.function.computations:
         r = c.reduction
-        if r is None or r.init is None or not schedule.reassociate:
+        if c.name in keep or r is None or r.init is None or not schedule.reassociate:
             continue
         statement = next(s for s in schedule.function.statements() if s.name == c.name)
         dtype = schedule.function.tensor(c.target).dtype
