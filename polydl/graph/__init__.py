@@ -1,11 +1,11 @@
 """Networks: graph IR, ONNX import, graph passes, fusion groups, layouts and the memory plan.
 
-    graph = optimize(load_model("net.onnx"))
-    graph = isolate_outputs(graph)
-    groups = make_groups(graph)
-    layouts = choose_layouts(graph, groups, block=16)
-    functions = [lower_group(graph, g, layouts) for g in groups if g.name not in layouts.free]
-    memory = plan_memory(graph, groups, layouts)
+graph = optimize(load_model("net.onnx"))
+graph = isolate_outputs(graph)
+groups = make_groups(graph)
+layouts = choose_layouts(graph, groups, block=16)
+functions = [lower_group(graph, g, layouts) for g in groups if g.name not in layouts.free]
+memory = plan_memory(graph, groups, layouts)
 """
 
 from polydl.graph.groups import Group, GroupKind, make_groups

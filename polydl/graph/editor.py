@@ -1,10 +1,10 @@
 """Making a new graph from an old one: what graph passes are written with.
 
-    e = Editor(graph)
-    for node in e.nodes(): ...            # e.producer(value), e.users(value), e.constant(value)
-        new = e.add("Mul", [x, s])        # returns the name of the new value; types are inferred
-        e.replace(node.output, new)       # every reader of the old value reads the new one
-    return e.finish()                     # dead nodes and constants dropped, nodes sorted
+e = Editor(graph)
+for node in e.nodes(): ...            # e.producer(value), e.users(value), e.constant(value)
+    new = e.add("Mul", [x, s])        # returns the name of the new value; types are inferred
+    e.replace(node.output, new)       # every reader of the old value reads the new one
+return e.finish()                     # dead nodes and constants dropped, nodes sorted
 """
 
 from __future__ import annotations
@@ -116,7 +116,10 @@ class Editor:
 
     def replace(self, old: str, new: str) -> None:
         """Every reader of `old` (and the graph's output of that name) gets `new`; types must agree."""
-        if (self.values[old].dtype, self.values[old].shape) != (self.values[new].dtype, self.values[new].shape):
+        if (self.values[old].dtype, self.values[old].shape) != (
+            self.values[new].dtype,
+            self.values[new].shape,
+        ):
             raise InvalidProgram(f"'{new}: {self.values[new]}' cannot replace '{old}: {self.values[old]}'")
         self._changed = True
         if old in self.graph.outputs:
@@ -164,7 +167,10 @@ class Editor:
 
     def _reread(self, user: Node, old: str, new: str) -> None:
         inputs = tuple(new if i == old else i for i in user.inputs)
-        self.substitute(user, Node(user.name, user.op_type, user.opset, inputs, user.outputs, user.attributes, user.domain))
+        self.substitute(
+            user,
+            Node(user.name, user.op_type, user.opset, inputs, user.outputs, user.attributes, user.domain),
+        )
 
     def _live(self) -> set[Node]:
         stack = [self._producers[o] for o in self.graph.outputs if o in self._producers]
@@ -201,7 +207,10 @@ class Editor:
         rank = {o: k for k, n in enumerate(self.graph.nodes) for o in n.outputs if o}
         live = self._live()
         # Roots in the old graph's order, so that printed graphs differ only where they must; new nodes come on demand.
-        roots = sorted((n for n in live if any(o in rank for o in n.outputs)), key=lambda n: min(rank.get(o, len(rank)) for o in n.outputs if o))
+        roots = sorted(
+            (n for n in live if any(o in rank for o in n.outputs)),
+            key=lambda n: min(rank.get(o, len(rank)) for o in n.outputs if o),
+        )
         order: list[Node] = []
         done: set[str] = set(self.constants) | set(self.graph.inputs)
         for root in roots:
@@ -230,11 +239,27 @@ def infer_types(
 ) -> tuple[Node, dict[str, Value]]:
     """The node with its schema's default attributes filled in, and the types of its outputs."""
     schema = defs.get_schema(node.op_type, max_inclusive_version=node.opset, domain=node.domain)
-    defaults = {k: attribute_value(a.default_value, node.name) for k, a in schema.attributes.items() if a.default_value.name}
-    full = Node(node.name, node.op_type, node.opset, node.inputs, node.outputs, defaults | dict(node.attributes), node.domain)
+    defaults = {
+        k: attribute_value(a.default_value, node.name)
+        for k, a in schema.attributes.items()
+        if a.default_value.name
+    }
+    full = Node(
+        node.name,
+        node.op_type,
+        node.opset,
+        node.inputs,
+        node.outputs,
+        defaults | dict(node.attributes),
+        node.domain,
+    )
     used = [i for i in dict.fromkeys(node.inputs) if i]
     given = {i: type_proto(values[i]) for i in used}
-    data = {i: numpy_helper.from_array(np.ascontiguousarray(constants[i]), name=i) for i in used if i in constants and prod(constants[i].shape) <= 256}
+    data = {
+        i: numpy_helper.from_array(np.ascontiguousarray(constants[i]), name=i)
+        for i in used
+        if i in constants and prod(constants[i].shape) <= 256
+    }
     found = shape_inference.infer_node_outputs(
         schema, node_proto(full), given, data, opset_imports=[helper.make_opsetid("", node.opset)]
     )

@@ -20,7 +20,10 @@ __all__ = ["evaluate_graph", "evaluate_node", "to_onnx"]
 def evaluate_node(node: Node, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of one node, by name. Whatever the evaluator raises is passed on."""
     names = [i for i in dict.fromkeys(node.inputs) if i]
-    infos = [helper.make_tensor_value_info(i, helper.np_dtype_to_tensor_dtype(inputs[i].dtype), inputs[i].shape) for i in names]
+    infos = [
+        helper.make_tensor_value_info(i, helper.np_dtype_to_tensor_dtype(inputs[i].dtype), inputs[i].shape)
+        for i in names
+    ]
     outputs = [o for o in node.outputs if o]
     unknown = [onnx.ValueInfoProto(name=o) for o in outputs]
     graph = helper.make_graph([node_proto(node)], "one", infos, unknown)
@@ -49,6 +52,8 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     constants = [
         onnx.numpy_helper.from_array(np.ascontiguousarray(a), name=n) for n, a in graph.constants.items()
     ]
-    body = helper.make_graph([node_proto(n) for n in graph.nodes], graph.name or "graph", infos, outs, constants)
+    body = helper.make_graph(
+        [node_proto(n) for n in graph.nodes], graph.name or "graph", infos, outs, constants
+    )
     opset = max([graph.opset, *(n.opset for n in graph.nodes)])
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])

@@ -4,9 +4,9 @@
     Div ─ Add(mask) ─ Softmax ─ Mul                one reduction group
     Reshape                                        a view: an alias that costs nothing
 
-A group has one output that leaves it (an operator with several outputs is a group of its own), so that a group depends on
-another exactly if one of its inputs does, and fusing never makes a cycle through other groups unless a fused node reads
-something that itself depends on the group; that is checked.
+A group has one output that leaves it (an operator with several outputs is a group of its own), so that a group
+depends on another exactly if one of its inputs does, and fusing never makes a cycle through other groups unless a
+fused node reads something that itself depends on the group; that is checked.
 """
 
 from __future__ import annotations
@@ -49,15 +49,22 @@ class Group:
 
     def __str__(self) -> str:
         body = " ".join(n.op_type for n in self.nodes)
-        return f"{self.name}: {self.kind.value} [{body}] ({', '.join(self.inputs)}) -> {', '.join(self.outputs)}"
+        return (
+            f"{self.name}: {self.kind.value} [{body}] ({', '.join(self.inputs)}) -> {', '.join(self.outputs)}"
+        )
 
 
 ELEMENTWISE: Final = frozenset(
-    """Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil
-    Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf
-    IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink
-    Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor""".split()
-)
+    {
+        "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd",
+        "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh",
+        "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual",
+        "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log",
+        "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu",
+        "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub",
+        "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
+    }
+)  # fmt: skip
 """Operators whose result at an index depends on their operands at that index (after broadcasting) alone."""
 
 _KINDS: Final[dict[str, GroupKind]] = {
@@ -66,10 +73,11 @@ _KINDS: Final[dict[str, GroupKind]] = {
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), GroupKind.POOL),
     **dict.fromkeys(
         (
-            "Softmax", "LogSoftmax", "Hardmax", "LayerNormalization", "RMSNormalization", "InstanceNormalization",
-            "GroupNormalization", "MeanVarianceNormalization", "LpNormalization", "LRN", "GlobalAveragePool",
-            "GlobalMaxPool", "GlobalLpPool", "ArgMax", "ArgMin", "CumSum", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin",
-            "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "BatchNormalization",
+            "Softmax", "LogSoftmax", "Hardmax", "LayerNormalization", "RMSNormalization",
+            "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization", "LpNormalization",
+            "LRN", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ArgMax", "ArgMin", "CumSum",
+            "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+            "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "BatchNormalization",
         ),
         GroupKind.REDUCTION,
     ),
@@ -101,8 +109,8 @@ class _Grouping:
         self.taken: set[Node] = set()
 
     def run(self) -> tuple[Group, ...]:
-        # Contractions first, later ones before earlier ones: a residual Add goes to the convolution that runs last, whose
-        # other operand is then there already. Then what has a reduction or window, then the elementwise rest.
+        # Contractions first, later ones before earlier ones: a residual Add goes to the convolution that runs last,
+        # whose other operand is then there already. Then what has a reduction or window, then the elementwise rest.
         anchors = [n for n in self.graph.nodes if kind_of(n) is GroupKind.CONTRACTION][::-1]
         anchors += [n for n in self.graph.nodes if kind_of(n) in (GroupKind.REDUCTION, GroupKind.POOL)]
         for n in anchors:
@@ -135,7 +143,12 @@ class _Grouping:
         shape = self.graph.values[tail].shape
         open_values = {tail}
         while len(group) + len(tentative) < _MAX_NODES:
-            candidates = {u for v in open_values for u in self.users.get(v, ()) if self._can_follow(u, tentative_set, shape)}
+            candidates = {
+                u
+                for v in open_values
+                for u in self.users.get(v, ())
+                if self._can_follow(u, tentative_set, shape)
+            }
             if not candidates:
                 break
             chosen = min(candidates, key=self.position.__getitem__)
@@ -153,7 +166,9 @@ class _Grouping:
             return False
         if len(node.outputs) != 1 or self.graph.values[node.output].shape != shape:
             return False
-        return not any(self._depends(i, group) for i in node.inputs if i and self.producers.get(i) not in group)
+        return not any(
+            self._depends(i, group) for i in node.inputs if i and self.producers.get(i) not in group
+        )
 
     def _grow_backwards(self, anchor: Node) -> None:
         """Adds the elementwise nodes before a reduction whose values nothing else reads."""
@@ -167,7 +182,11 @@ class _Grouping:
             node = self.producers.get(value)
             if node is None or node in self.taken or kind_of(node) is not GroupKind.ELEMENTWISE:
                 continue
-            if self._leaves(value, set(group)) or len(node.outputs) != 1 or self.graph.values[value].shape != shape:
+            if (
+                self._leaves(value, set(group))
+                or len(node.outputs) != 1
+                or self.graph.values[value].shape != shape
+            ):
                 continue
             group.insert(0, node)
             self.taken.add(node)

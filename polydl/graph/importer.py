@@ -42,13 +42,20 @@ def load_model(
 ) -> Graph:
     """The model in `path` with every shape static.
 
-    `shapes` gives inputs their shapes, `dims` gives named dimensions their sizes. Raises InvalidModel for a file that is
-    no valid model, ResourceLimit for one that asks for more than `limits`, UsageError where a dimension has no size, and
-    UnsupportedOperator, listing all nodes at once, where `supported` (default: the operator table) says no.
+    `shapes` gives inputs their shapes, `dims` gives named dimensions their sizes. Raises InvalidModel for a file
+    that is no valid model, ResourceLimit for one that asks for more than `limits`, UsageError where a dimension has
+    no size, and UnsupportedOperator, listing all nodes at once, where `supported` (default: the operator table) says
+    no.
     """
     file = Path(path)
     return import_model(
-        read_model(file, limits), str(file), file.parent, shapes=shapes, dims=dims, limits=limits, supported=supported
+        read_model(file, limits),
+        str(file),
+        file.parent,
+        shapes=shapes,
+        dims=dims,
+        limits=limits,
+        supported=supported,
     )
 
 
@@ -73,7 +80,8 @@ def import_model(
     graph.node.extend(ordered)
     if all(schema_of(n, opset) is not None for n in ordered):
         check_rules(model, where)
-    state = Inference(opset, where, TensorReader(folder, limits), limits)
+    allowed = supported or _in_table
+    state = Inference(opset, where, TensorReader(folder, limits), limits, compiled=allowed)
     declared = [i for i in graph.input if i.name not in tensors]
     for value in bind_inputs(declared, shapes or {}, dims or {}, limits, where):
         state.values[value.name] = value
@@ -84,11 +92,16 @@ def import_model(
             state.add_constant(name, state.reader.read(t, f"{where}, initialiser '{name}'"))
     state.used.update(o.name for o in graph.output)
     state.walk(nodes)
-    allowed = supported or _in_table
     if state.problems:
-        unread = [n for n in nodes if set(n.input) & state.unknown and not allowed(n.op_type) and schema_of(n, opset)]
+        unread = [
+            n
+            for n in nodes
+            if set(n.input) & state.unknown and not allowed(n.op_type) and schema_of(n, opset)
+        ]
         known = {p.node for p in state.problems}
-        state.problems += [Problem(n.op_type, n.name, "no such operator in the table") for n in unread if n.name not in known]
+        state.problems += [
+            Problem(n.op_type, n.name, "no such operator in the table") for n in unread if n.name not in known
+        ]
     outputs = _outputs(graph, state, where)
     result = upgrade(
         Graph(
@@ -109,7 +122,11 @@ def import_model(
 def unsupported(graph: Graph, supported: Supported | None = None) -> list[Problem]:
     """All nodes of `graph` whose operator is not in the table."""
     allowed = supported or _in_table
-    return [Problem(n.op_type, n.name, "no such operator in the table") for n in graph.nodes if not allowed(n.op_type)]
+    return [
+        Problem(n.op_type, n.name, "no such operator in the table")
+        for n in graph.nodes
+        if not allowed(n.op_type)
+    ]
 
 
 def refuse(problems: Iterable[Problem], where: str) -> None:
@@ -125,7 +142,7 @@ def refuse(problems: Iterable[Problem], where: str) -> None:
         lines.append(f"{operator} ({len(nodes)}): {shown}: {why}")
     names = sorted({operator for operator, _ in grouped})
     raise UnsupportedOperator(
-        f"the model uses {len(names)} operator{'s' if len(names) > 1 else ''} that polydl does not compile: {', '.join(names)}",
+        f"{len(names)} operator{'s' if len(names) > 1 else ''} of the model cannot be compiled: {', '.join(names)}",
         where=where,
         why="\n    ".join(["", *lines]),
         next="polydl inspect shows the whole model; a new operator is one function in polydl/ops",
@@ -142,8 +159,16 @@ def bind_inputs(
     """The inputs with static shapes. UsageError listing every option that is missing, unknown or contradictory."""
     names = [i.name for i in inputs]
     symbols = sorted({d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim if d.dim_param})
-    wrong = [f"--shape {n}=…: the model has no such input (it has {', '.join(names) or 'none'})" for n in shapes if n not in names]
-    wrong += [f"--dim {n}=…: the model has no such dimension (it has {', '.join(symbols) or 'none'})" for n in dims if n not in symbols]
+    wrong = [
+        f"--shape {n}=…: the model has no such input (it has {', '.join(names) or 'none'})"
+        for n in shapes
+        if n not in names
+    ]
+    wrong += [
+        f"--dim {n}=…: the model has no such dimension (it has {', '.join(symbols) or 'none'})"
+        for n in dims
+        if n not in symbols
+    ]
     wrong += [f"--dim {n}={v}: a size is at least 1" for n, v in dims.items() if v < 1]
     if wrong:
         raise UsageError("the sizes given do not fit the model", where=where, why="; ".join(wrong))
@@ -169,7 +194,10 @@ def bind_inputs(
                 if all(free):
                     needed += [f"--dim {name}=…" for name in free if f"--dim {name}=…" not in needed]
                 else:
-                    sizes = ",".join(d.dim_param or "?" if s is None else str(s) for d, s in zip(declared, found, strict=True))
+                    sizes = ",".join(
+                        d.dim_param or "?" if s is None else str(s)
+                        for d, s in zip(declared, found, strict=True)
+                    )
                     needed.append(f"--shape {i.name}={sizes}")
                 continue
             shape = tuple(s for s in found if s is not None)
@@ -179,7 +207,10 @@ def bind_inputs(
         result.append(Value(i.name, dtype, shape))
     if needed:
         raise UsageError(
-            "the model has dimensions without a size", where=where, why="shapes are static in this version", next=f"add {' '.join(needed)}"
+            "the model has dimensions without a size",
+            where=where,
+            why="shapes are static in this version",
+            next=f"add {' '.join(needed)}",
         )
     return result
 
@@ -215,7 +246,9 @@ def _check_shape(shape: tuple[int, ...], i: onnx.ValueInfoProto, place: str, bou
 
 def _input_dtype(i: onnx.ValueInfoProto, where: str) -> DType:
     if not i.type.HasField("tensor_type"):
-        raise UnsupportedOperator(f"input '{i.name}' is not a tensor", where=where, why=f"it is a {i.type.WhichOneof('value')}")
+        raise UnsupportedOperator(
+            f"input '{i.name}' is not a tensor", where=where, why=f"it is a {i.type.WhichOneof('value')}"
+        )
     dtype = dtype_of(i.type.tensor_type.elem_type)
     if dtype is None:
         raise UnsupportedOperator(

@@ -1,19 +1,20 @@
 """Static interpretation of a model's nodes: types and shapes of all values, and the values of shape arithmetic.
 
-The nodes are walked once in topological order. ONNX's own inference gives each node's output types from its input types
-and from the inputs whose contents are known; `Shape` and `Size` of a static shape are known, and so is everything small
-computed from known values. `If` with a known condition is replaced by the chosen branch's nodes.
+The nodes are walked once in topological order. ONNX's own inference gives each node's output types from its input
+types and from the inputs whose contents are known; `Shape` and `Size` of a static shape are known, and so is
+everything small computed from known values. `If` with a known condition is replaced by the chosen branch's nodes.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from polydl.dtypes import from_numpy
@@ -43,9 +44,11 @@ class Problem:
 
 @dataclass(slots=True)
 class Inference:
-    """The walk's state. `values` holds all known types; names in `unknown` have none because of a `Problem` before them.
+    """The walk's state. `values` holds all known types; names in `unknown` have none because of a `Problem` before.
 
-    `used` are the names that somebody reads: the graph's outputs, put there by the caller, and what the nodes read.
+    Operators that are not `compiled` but defined by ONNX as a function of others are replaced by that function's
+    nodes. `used` are the names that somebody reads: the graph's outputs, put there by the caller, and what the nodes
+    read.
     """
 
     opset: int
@@ -57,6 +60,7 @@ class Inference:
     nodes: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    compiled: Callable[[str], bool] = field(default=lambda op_type: True)
     used: set[str] = field(default_factory=set)
     _names: set[str] = field(default_factory=set)
 
@@ -82,7 +86,48 @@ class Inference:
                     self.used.update(i for n in branch for i in captured(n))
                     pending.extendleft(reversed(branch))
                     continue
+            body = self._function_body(proto)
+            if body is not None:
+                self.used.update(i for n in body for i in captured(n))
+                pending.extendleft(reversed(body))
+                continue
             self._visit(proto)
+
+    def _function_body(self, proto: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """The nodes by which ONNX defines an operator that is not compiled itself; None where it does not."""
+        schema = schema_of(proto, self.opset)
+        if (
+            schema is None
+            or self.compiled(proto.op_type)
+            or not (schema.has_function or schema.has_context_dependent_function)
+        ):
+            return None
+        names = [i for i in dict.fromkeys(proto.input) if i]
+        if any(i not in self.values for i in names):
+            return None
+        graph = helper.make_graph(
+            [proto],
+            "one",
+            [helper.make_value_info(i, type_proto(self.values[i])) for i in names],
+            [onnx.ValueInfoProto(name=o) for o in proto.output if o],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        try:
+            inlined = onnx.inliner.inline_selected_functions(
+                model, [("", proto.op_type)], inline_schema_functions=True
+            )
+        except (
+            Exception
+        ):  # the inliner raises RuntimeErrors of many kinds; then the operator is reported as unsupported
+            return None
+        nodes = list(inlined.graph.node)
+        if any(n.op_type == proto.op_type for n in nodes):
+            return None
+        outer = {*names, *proto.output}
+        prefix = f"{proto.name or proto.output[0]}/"
+        known = set(self.values) | self.unknown
+        inner = {o: _fresh(prefix + o, known) for n in nodes for o in n.output if o and o not in outer}
+        return [_rename(n, inner) for n in nodes]
 
     def _visit(self, proto: onnx.NodeProto) -> None:
         schema = schema_of(proto, self.opset)
@@ -95,7 +140,11 @@ class Inference:
             self._give_up(proto, f"polydl reads operators of the default domain only, this is {domain}'s")
             return
         if any(True for _ in subgraphs(proto)):
-            why = "its condition is not known at build time" if proto.op_type == "If" else "it has a body of its own"
+            why = (
+                "its condition is not known at build time"
+                if proto.op_type == "If"
+                else "it has a body of its own"
+            )
             self._give_up(proto, why)
             return
         if schema.deprecated:
@@ -105,7 +154,14 @@ class Inference:
             self.unknown |= {o for o in proto.output if o}
             return
         place = f"{self.where}, {describe(proto)}, opset {self.opset}"
-        node = Node(name, proto.op_type, self.opset, tuple(proto.input), tuple(proto.output), _attributes(proto, schema, place))
+        node = Node(
+            name,
+            proto.op_type,
+            self.opset,
+            tuple(proto.input),
+            tuple(proto.output),
+            _attributes(proto, schema, place),
+        )
         types = self._infer(proto, schema, place)
         if types is None:
             return
@@ -126,7 +182,9 @@ class Inference:
         data = {
             i: numpy_helper.from_array(np.ascontiguousarray(self.constants[i]), name=i)
             for i in used
-            if i in self.constants and self.constants[i].size <= self.limits.fold_elements and self.constants[i].ndim <= 1
+            if i in self.constants
+            and self.constants[i].size <= self.limits.fold_elements
+            and self.constants[i].ndim <= 1
         }
         imports = [helper.make_opsetid("", self.opset)]
         try:
@@ -156,21 +214,39 @@ class Inference:
                 missing.append(o)
                 continue
             if any(d < 0 for d in shape):
-                raise InvalidModel(f"output '{o}' has the shape {list(shape)}", where=place, why="a dimension is negative")
+                raise InvalidModel(
+                    f"output '{o}' has the shape {list(shape)}", where=place, why="a dimension is negative"
+                )
             result.append(Value(o, dtype, shape))
         if not missing:
             return result
         evaluated = self._evaluate_for_shape(proto, schema, place)
         if evaluated is not None:
             return evaluated
-        self._give_up(proto, f"the shape of its output '{missing[0]}' depends on data that is known only at run time")
+        self._give_up(
+            proto, f"the shape of its output '{missing[0]}' depends on data that is known only at run time"
+        )
         return None
 
-    def _evaluate_for_shape(self, proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> list[Value] | None:
+    def _evaluate_for_shape(
+        self, proto: onnx.NodeProto, schema: defs.OpSchema, place: str
+    ) -> list[Value] | None:
         """Types found by computing the node, where all its inputs are known and small."""
-        if not self._known_and_small(proto.input) or proto.op_type in _NEVER_FOLDED | {"Expand", "Tile", "Range", "OneHot"}:
+        if not self._known_and_small(proto.input) or proto.op_type in _NEVER_FOLDED | {
+            "Expand",
+            "Tile",
+            "Range",
+            "OneHot",
+        }:
             return None
-        node = Node("", proto.op_type, self.opset, tuple(proto.input), tuple(proto.output), _attributes(proto, schema, place))
+        node = Node(
+            "",
+            proto.op_type,
+            self.opset,
+            tuple(proto.input),
+            tuple(proto.output),
+            _attributes(proto, schema, place),
+        )
         try:
             arrays = evaluate_node(node, {i: self.constants[i] for i in proto.input if i})
         except Exception:  # the evaluator raises whatever numpy does; then the shape stays unknown
@@ -215,7 +291,12 @@ class Inference:
                 return True
             self.add_constant(name, self.reader.read(tensor, place))
             return True
-        for key, kind in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+        for key, kind in (
+            ("value_float", np.float32),
+            ("value_floats", np.float32),
+            ("value_int", np.int64),
+            ("value_ints", np.int64),
+        ):
             if key in attributes:
                 self.add_constant(name, np.array(attribute_value(attributes[key], place), kind))
                 return True
@@ -236,7 +317,11 @@ class Inference:
         known = set(self.values) | self.unknown
         defined = {t.name for t in branch.initializer} | {o for n in branch.node for o in n.output if o}
         renamed = {d: _fresh(prefix + d, known) for d in defined}
-        ordered = sorted_nodes(branch.node, (known | {t.name for t in branch.initializer}) - {o for n in branch.node for o in n.output}, place)
+        ordered = sorted_nodes(
+            branch.node,
+            (known | {t.name for t in branch.initializer}) - {o for n in branch.node for o in n.output},
+            place,
+        )
         for t in branch.initializer:
             self.add_constant(renamed[t.name], self.reader.read(t, place))
         nodes = [_rename(n, renamed) for n in live_nodes(ordered, [o.name for o in branch.output])]
@@ -247,7 +332,9 @@ class Inference:
 
     def _give_up(self, proto: onnx.NodeProto, why: str) -> None:
         domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
-        self.problems.append(Problem(f"{domain}{proto.op_type}", proto.name or next(iter(proto.output), ""), why))
+        self.problems.append(
+            Problem(f"{domain}{proto.op_type}", proto.name or next(iter(proto.output), ""), why)
+        )
         self.unknown |= {o for o in proto.output if o}
 
     def _unique(self, proto: onnx.NodeProto) -> str:
@@ -256,8 +343,11 @@ class Inference:
         return name
 
 
-def fold_node(node: Node, constants: Mapping[str, Array], values: Mapping[str, Value]) -> dict[str, Array] | None:
-    """The node's outputs computed from constants; None where the evaluator cannot, or disagrees with the known types."""
+def fold_node(
+    node: Node, constants: Mapping[str, Array], values: Mapping[str, Value]
+) -> dict[str, Array] | None:
+    """The node's outputs computed from constants; None where the evaluator cannot, or disagrees with the known
+    types."""
     if node.op_type in _NEVER_FOLDED:
         return None
     target = values[node.output]
@@ -267,6 +357,9 @@ def fold_node(node: Node, constants: Mapping[str, Array], values: Mapping[str, V
         return {node.output: np.broadcast_to(one, target.shape)}
     if node.op_type == "Expand":
         return {node.output: np.broadcast_to(constants[node.input(0)], target.shape)}
+    if node.op_type == "Transpose":
+        array = constants[node.input(0)]
+        return {node.output: array.transpose(node.integers("perm", tuple(reversed(range(array.ndim)))))}
     try:
         arrays = evaluate_node(node, {i: constants[i] for i in node.inputs if i})
     except Exception:  # whatever numpy or the evaluator raises: the node is simply left in the graph
@@ -278,10 +371,16 @@ def fold_node(node: Node, constants: Mapping[str, Array], values: Mapping[str, V
 
 
 def _attributes(proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> dict[str, AttributeValue]:
-    result = {k: attribute_value(a.default_value, place) for k, a in schema.attributes.items() if a.default_value.name}
+    result = {
+        k: attribute_value(a.default_value, place)
+        for k, a in schema.attributes.items()
+        if a.default_value.name
+    }
     for a in proto.attribute:
         if a.ref_attr_name:
-            raise InvalidModel(f"attribute '{a.name}' refers to a function's attribute outside a function", where=place)
+            raise InvalidModel(
+                f"attribute '{a.name}' refers to a function's attribute outside a function", where=place
+            )
         result[a.name] = attribute_value(a, place)
     return result
 
@@ -306,7 +405,11 @@ def _rename(n: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     result.input[:] = [names.get(i, i) for i in n.input]
     result.output[:] = [names.get(o, o) for o in n.output]
     for g in subgraphs(result):
-        inside = {i.name for i in g.input} | {t.name for t in g.initializer} | {o for x in g.node for o in x.output}
+        inside = (
+            {i.name for i in g.input}
+            | {t.name for t in g.initializer}
+            | {o for x in g.node for o in x.output}
+        )
         visible = {k: v for k, v in names.items() if k not in inside}
         replaced = [_rename(x, visible) for x in g.node]
         del g.node[:]
@@ -314,4 +417,3 @@ def _rename(n: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
         for o in g.output:
             o.name = visible.get(o.name, o.name)
     return result
-

@@ -2,8 +2,8 @@
 
 Semantic contract
 -----------------
-* A `Graph` is in static single assignment form: every value name is defined once, as an input, a constant, or the output
-  of one node. `nodes` are in a topological order: every input of a node is defined before it.
+* A `Graph` is in static single assignment form: every value name is defined once, as an input, a constant, or the
+  output of one node. `nodes` are in a topological order: every input of a node is defined before it.
 * Every value that is mentioned has an entry in `values` with its element type and static shape. The empty name stands
   for an omitted optional input or output.
 * A `Node` means what ONNX says about `op_type` of the default domain at operator set `opset`; attributes that the
@@ -134,7 +134,9 @@ class Graph:
         for n in self.nodes:
             for i in n.inputs:
                 if i and i not in defined:
-                    raise InvalidProgram(f"{n.op_type} '{n.name}' reads '{i}' before it is defined", where=self.name)
+                    raise InvalidProgram(
+                        f"{n.op_type} '{n.name}' reads '{i}' before it is defined", where=self.name
+                    )
             for o in n.outputs:
                 if o in defined:
                     raise InvalidProgram(f"{n.op_type} '{n.name}' defines '{o}' again", where=self.name)

@@ -1,9 +1,9 @@
-"""Where the values of a network lie: one blocked layout chosen over the whole graph, halos of zeros, and shared storage.
+"""Where the values of a network lie: one blocked layout over the whole graph, halos of zeros, shared storage.
 
 Blocked storage of a value [N, C, H, W] with block b and halo ((t, l), …) is [N, ceil(C/b), t + H + t', l + W + l', b]:
-lane c % b of block c / b. A convolution over channels then loads vectors of b output channels and broadcasts inputs; chains
-of convolutions, pools and elementwise nodes stay blocked, and only what enters or leaves such a region reads or writes the
-other form, through its own access functions.
+lane c % b of block c / b. A convolution over channels then loads vectors of b output channels and broadcasts inputs;
+chains of convolutions, pools and elementwise nodes stay blocked, and only what enters or leaves such a region reads
+or writes the other form, through its own access functions.
 
 * **Surplus lanes.** Where C is not a multiple of b, whatever is computed per channel (convolution outputs, depthwise
   convolutions, pools, elementwise nodes) is computed for all lanes, with weights and per-channel constants padded by
@@ -24,7 +24,16 @@ from polydl.graph.groups import Group, GroupKind, kind_of
 from polydl.graph.ir import Graph, Node, Value
 from polydl.graph.nodes import depthwise, op_node
 
-__all__ = ["PLAIN", "Layouts", "Placement", "Slice", "choose_layouts", "isolate_outputs", "storage_bytes", "storage_shape"]
+__all__ = [
+    "PLAIN",
+    "Layouts",
+    "Placement",
+    "Slice",
+    "choose_layouts",
+    "isolate_outputs",
+    "storage_bytes",
+    "storage_shape",
+]
 
 Halo = tuple[tuple[int, int], ...]
 ALIGNMENT = 64  # bytes; of every buffer and of every slice of one
@@ -32,7 +41,8 @@ ALIGNMENT = 64  # bytes; of every buffer and of every slice of one
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How one value is stored. `block` None is row-major; `halo` has (before, after) per spatial dimension, or is ()."""
+    """How one value is stored. `block` None is row-major; `halo` has (before, after) per spatial dimension, or is
+    ()."""
 
     block: int | None = None
     halo: Halo = ()
@@ -59,7 +69,8 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """`placements` of all values that are not PLAIN; `slices`, by value; `free` are the groups that compute nothing."""
+    """`placements` of all values that are not PLAIN; `slices`, by value; `free` are the groups that compute
+    nothing."""
 
     placements: Mapping[str, Placement] = field(default_factory=dict)
     slices: Mapping[str, Slice] = field(default_factory=dict)
@@ -124,13 +135,14 @@ def choose_layouts(graph: Graph, groups: Sequence[Group], block: int | None) -> 
     slices = _slices(graph, groups, placements, external)
     halos = _halos(graph, groups, placements, slices, external)
     placements |= {v: replace(placements.get(v, PLAIN), halo=h) for v, h in halos.items()}
-    slices = {v: s for v, s in _offsets(graph, groups, placements, slices).items()}
+    slices = _offsets(graph, groups, placements, slices)
     free = frozenset(g.name for g in groups if g.kind is not GroupKind.CONTRACTION and _is_free(g, slices))
     return Layouts(placements, slices, free)
 
 
 def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> bool:
-    """Is the group's result computed per channel, or summed over channels, from operands that allow the blocked form?"""
+    """Is the group's result computed per channel, or summed over channels, from operands that allow the blocked
+    form?"""
     anchor = group.anchor
     out = graph.values[group.outputs[0]]
     if len(out.shape) < 3 or any(o in graph.outputs for o in group.outputs):
@@ -150,7 +162,11 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
             aligned = all(not p or graph.values[p].shape[1] % block == 0 for p in parts[:-1])
             return all(i in blocked for i in data) and (axis >= 2 or (axis == 1 and aligned))
         case "Resize" | "Upsample" | "BatchNormalization" | "InstanceNormalization":
-            return data[0] in blocked and graph.values[data[0]].shape[:2] == out.shape[:2] and len(group.nodes) == 1
+            return (
+                data[0] in blocked
+                and graph.values[data[0]].shape[:2] == out.shape[:2]
+                and len(group.nodes) == 1
+            )
         case op if op.startswith("Global") or kind_of(anchor) is GroupKind.POOL:
             wanted = data[0] in blocked
         case _ if kind_of(anchor) is GroupKind.ELEMENTWISE:
@@ -160,7 +176,11 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
     if not wanted:
         return False
     # Every operand that has these channels must have the surplus lanes too; a sum over channels reads the true ones.
-    summed = {anchor.inputs[0]} if kind_of(anchor) is GroupKind.CONTRACTION and not depthwise(graph, anchor) else set()
+    summed = (
+        {anchor.inputs[0]}
+        if kind_of(anchor) is GroupKind.CONTRACTION and not depthwise(graph, anchor)
+        else set()
+    )
     for n in group.nodes:
         for i in n.inputs:
             if not i or i in graph.constants or i not in group.inputs or (n is anchor and i in summed):
@@ -199,22 +219,37 @@ def _slices(
             case "Concat":
                 parts = [i for i in node.inputs if i]
                 whole = node.output
-                fits = whole in produced and len(set(parts)) == len(parts) and _outermost(graph, node, whole, placements)
+                fits = (
+                    whole in produced
+                    and len(set(parts)) == len(parts)
+                    and _outermost(graph, node, whole, placements)
+                )
                 roots = {_root(p, slices) for p in parts}
                 # A part must be a buffer of its own: not a slice of something, nor the place of something that is
                 # shared with another part, nor an input.
-                fits = fits and all(p in produced and p not in slices for p in parts) and len(roots) == len(parts)
-                if fits and _aligned(graph, parts, placements):
+                fits = (
+                    fits
+                    and all(p in produced and p not in slices for p in parts)
+                    and len(roots) == len(parts)
+                )
+                if fits and _aligned(graph, whole, parts, placements):
                     slices |= {p: Slice(whole, 0) for p in parts}
             case "Split":
                 source = node.inputs[0]
                 parts = [o for o in node.outputs if o]
-                if source in produced and len(parts) == len(node.outputs) and _outermost(graph, node, source, placements) \
-                        and all(p not in external for p in parts) and _aligned(graph, parts, placements):
+                if (
+                    source in produced
+                    and len(parts) == len(node.outputs)
+                    and _outermost(graph, node, source, placements)
+                    and all(p not in external for p in parts)
+                    and _aligned(graph, source, parts, placements)
+                ):
                     slices |= {p: Slice(source, 0) for p in parts}
             case _:
                 continue
-    return {v: s for v, s in slices.items() if not _inside_output(s.base, slices, graph) or _whole(graph, v, s)}
+    return {
+        v: s for v, s in slices.items() if not _inside_output(s.base, slices, graph) or _whole(graph, v, s)
+    }
 
 
 def _whole(graph: Graph, value: str, s: Slice) -> bool:
@@ -241,7 +276,11 @@ def _same_bytes(graph: Graph, source: str, result: str, placements: Mapping[str,
     shape = graph.values[source].shape
     if result in placements:
         return graph.values[result].shape == shape
-    return prod(shape[2:]) == 1 and (shape[0] == 1 or shape[1] % place.block == 0) and shape[1] % place.block == 0
+    return (
+        prod(shape[2:]) == 1
+        and (shape[0] == 1 or shape[1] % place.block == 0)
+        and shape[1] % place.block == 0
+    )
 
 
 def _outermost(graph: Graph, node: Node, whole: str, placements: Mapping[str, Placement]) -> bool:
@@ -253,20 +292,27 @@ def _outermost(graph: Graph, node: Node, whole: str, placements: Mapping[str, Pl
     return prod(shape[:axis]) == 1
 
 
-def _aligned(graph: Graph, parts: Sequence[str], placements: Mapping[str, Placement]) -> bool:
-    """Do all parts but the last have a multiple of the alignment, whatever the halo?"""
+def _aligned(graph: Graph, whole: str, parts: Sequence[str], placements: Mapping[str, Placement]) -> bool:
+    """Are the parts stored in the form of the whole, and do all but the last fill a multiple of the alignment?"""
     for p in parts:
         value, place = graph.values[p], placements.get(p, PLAIN)
-        unit = place.block * value.dtype.bytes if place.block is not None else value.bytes
+        # A blocked part is a whole number of channel blocks for each pixel, and of pixels we cannot know the number:
+        # the halo is chosen later.
+        unit = place.channels(value.shape[1]) * value.dtype.bytes if place.block is not None else value.bytes
         if p != parts[-1] and unit % ALIGNMENT:
             return False
-    return len({placements.get(p, PLAIN).block for p in parts}) <= 1
+    return len({placements.get(p, PLAIN).block for p in (whole, *parts)}) == 1
 
 
 def _halos(
-    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], slices: dict[str, Slice], external: set[str]
+    graph: Graph,
+    groups: Sequence[Group],
+    placements: Mapping[str, Placement],
+    slices: dict[str, Slice],
+    external: set[str],
 ) -> dict[str, Halo]:
-    """Zeros to be written around each value, as much as the convolutions that read it need; equal within shared storage."""
+    """Zeros to be written around each value, as much as the convolutions that read it need; equal within shared
+    storage."""
     function_made = {o for g in groups if len(g.outputs) == 1 for o in g.outputs} - external
     needed: dict[str, Halo] = {}
     for g in groups:
@@ -289,7 +335,9 @@ def _halos(
         if not wanted:
             continue
         same_form = all(
-            m in placements and m not in external and graph.values[m].shape[2:] == graph.values[root].shape[2:]
+            m in placements
+            and m not in external
+            and graph.values[m].shape[2:] == graph.values[root].shape[2:]
             for m in members
         )
         if not same_form:

@@ -16,7 +16,9 @@ from polydl.graph.ir import Graph, Node
 
 __all__ = ["upgrade"]
 
-_BINARY: Final = frozenset({"Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"})
+_BINARY: Final = frozenset(
+    {"Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"}
+)
 
 
 def upgrade(graph: Graph) -> Graph:
@@ -35,7 +37,13 @@ def upgrade(graph: Graph) -> Graph:
             inputs = (node.inputs[0], _aligned(e, node))
         elif node.op_type == "PRelu":
             inputs = (node.inputs[0], _slope(e, node))
-        dropped = ("broadcast", "axis") if node.op_type in _BINARY else ("broadcast",) if node.op_type == "Gemm" else ()
+        dropped: tuple[str, ...] = (
+            ("broadcast", "axis")
+            if node.op_type in _BINARY
+            else ("broadcast",)
+            if node.op_type == "Gemm"
+            else ()
+        )
         dropped += ("is_test",) if node.op_type == "Dropout" else ()
         attributes = {k: v for k, v in node.attributes.items() if k not in (*dropped, "consumed_inputs")}
         e.substitute(node, replace(node, opset=7, inputs=inputs, attributes=attributes))

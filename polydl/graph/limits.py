@@ -13,9 +13,10 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds on a model. `tensor_bytes` holds for every single value, `constant_bytes` for all constants together.
+    """Upper bounds on a model. `tensor_bytes` holds for each value, `constant_bytes` for all constants together.
 
-    `fold_elements` bounds what is evaluated while a model is read; `fold_bytes` what constant folding may add to a model.
+    `fold_elements` bounds what is evaluated while a model is read; `fold_bytes` what constant folding may add to a
+    model.
     """
 
     nodes: int = 100_000
@@ -40,7 +41,9 @@ class Limits:
         """ResourceLimit where a tensor of `shape` would be larger than `tensor_bytes`, or has too many dimensions."""
         if len(shape) > self.rank:
             raise ResourceLimit(
-                f"a tensor has {len(shape)} dimensions", where=where, why=f"the limit is {self.rank} dimensions"
+                f"a tensor has {len(shape)} dimensions",
+                where=where,
+                why=f"the limit is {self.rank} dimensions",
             )
         if any(d >= 1 << 31 for d in shape) or prod(shape) * itemsize > self.tensor_bytes:
             raise ResourceLimit(

@@ -1,4 +1,5 @@
-"""From a file to a structurally sound ONNX message, and from its tensors to arrays. Everything read here is untrusted."""
+"""From a file to a structurally sound ONNX message, and from its tensors to arrays. Everything read here is
+untrusted."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, TensorProto
 
 from polydl.errors import InvalidModel, ResourceLimit
@@ -29,13 +30,19 @@ def read_model(path: Path, limits: Limits) -> onnx.ModelProto:
     except OSError as e:
         raise InvalidModel("the model file cannot be read", where=where, why=e.strerror or str(e)) from e
     if not stat.S_ISREG(status.st_mode):
-        raise InvalidModel("the model is not a regular file", where=where, next="give the path of an .onnx file")
+        raise InvalidModel(
+            "the model is not a regular file", where=where, next="give the path of an .onnx file"
+        )
     if status.st_size > limits.file_bytes:
         raise ResourceLimit(
-            f"the model file has {status.st_size} bytes", where=where, why=f"the limit is {limits.file_bytes} bytes"
+            f"the model file has {status.st_size} bytes",
+            where=where,
+            why=f"the limit is {limits.file_bytes} bytes",
         )
     if status.st_size == 0:
-        raise InvalidModel("the model file is empty", where=where, next="check the download or export the model again")
+        raise InvalidModel(
+            "the model file is empty", where=where, next="check the download or export the model again"
+        )
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -69,7 +76,8 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 @dataclass(slots=True)
 class TensorReader:
-    """Reads tensor messages, those with external data from files inside `folder` only; counts bytes against the limits."""
+    """Reads tensor messages, those with external data from files inside `folder` only; counts bytes against the
+    limits."""
 
     folder: Path
     limits: Limits
@@ -104,13 +112,15 @@ class TensorReader:
         place = f"{where}, data in '{location}'"
         offset, length = _number(entries.get("offset"), 0, place), _number(entries.get("length"), size, place)
         if length != size:
-            raise InvalidModel(f"tensor '{t.name}' needs {size} bytes, its external data has {length}", where=place)
+            raise InvalidModel(
+                f"tensor '{t.name}' needs {size} bytes, its external data has {length}", where=place
+            )
         descriptor = _open_inside(self.folder, location, place)
         with os.fdopen(descriptor, "rb") as file:
             available = os.fstat(file.fileno()).st_size
             if offset + length > available:
                 raise InvalidModel(
-                    f"the external data of tensor '{t.name}' ends at byte {offset + length} of a file of {available} bytes",
+                    f"external data of tensor '{t.name}' ends at byte {offset + length}, its file at {available}",
                     where=place,
                     next="copy the data file again, next to the model",
                 )

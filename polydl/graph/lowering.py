@@ -1,7 +1,7 @@
 """From a fusion group to a `Function`: the group's nodes through the operator table, over tensors placed as chosen.
 
-Functions are canonical: run-time inputs are x0, x1, …, constants w0, w1, …, computations are called after operators. Two
-groups that compute the same on the same shapes and placements give equal functions, which are compiled once.
+Functions are canonical: run-time inputs are x0, x1, …, constants w0, w1, …, computations are called after operators.
+Two groups that compute the same on the same shapes and placements give equal functions, which are compiled once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class LoweredGroup:
 
 
 def constant_array(graph: Graph, binding: Binding) -> Array:
-    """The logical contents of a constant tensor: the graph's constant, padded with zeros at the end of each dimension."""
+    """The logical contents of a constant tensor: the graph's constant, padded with zeros at the end of each
+    dimension."""
     array = graph.constants[binding.value]
     if array.shape == binding.shape:
         return array
@@ -138,7 +139,7 @@ class _Lowering:
 
     def _constant_shape(self, node: Node, k: int) -> tuple[int, ...]:
         """The shape of constant input `k`, padded where it counts the group's channels."""
-        shape = self.graph.constants[node.inputs[k]].shape
+        shape = self.graph.values[node.inputs[k]].shape
         if not self._surplus:
             return shape
         match node.op_type, k:
@@ -173,13 +174,22 @@ class _Lowering:
 
     def _own(self, tensor: Tensor, value: str) -> Tensor:
         """The tensor itself where the function computes it, else a copy (an operator may return its input)."""
-        if tensor.role is TensorRole.TEMPORARY and self.builder.tensor(tensor.name).role is TensorRole.TEMPORARY:
+        if (
+            tensor.role is TensorRole.TEMPORARY
+            and self.builder.tensor(tensor.name).role is TensorRole.TEMPORARY
+        ):
             return tensor
-        return self.builder.compute("copy", {f"i{d}": n for d, n in enumerate(tensor.extents)}, lambda *i: tensor[i])
+        return self.builder.compute(
+            "copy", {f"i{d}": n for d, n in enumerate(tensor.extents)}, lambda *i: tensor[i]
+        )
 
     def _with_blocked_temporaries(self, function: Function) -> Function:
         """Temporaries as large as the blocked values around them are blocked too."""
-        blocks = {p.block for p in (self.layouts.of(v) for v in (*self.group.inputs, *self.group.outputs)) if p.block}
+        blocks = {
+            p.block
+            for p in (self.layouts.of(v) for v in (*self.group.inputs, *self.group.outputs))
+            if p.block
+        }
         if len(blocks) != 1:
             return function
         (block,) = blocks
@@ -195,7 +205,11 @@ def _box(shape: tuple[int, ...], place: Placement) -> tuple[tuple[int, ...], tup
     if place == PLAIN:
         return shape, (), None
     halo = place.halo or ((0, 0),) * (len(shape) - 2)
-    extents = (shape[0], place.channels(shape[1]), *(n + a + b for n, (a, b) in zip(shape[2:], halo, strict=True)))
+    extents = (
+        shape[0],
+        place.channels(shape[1]),
+        *(n + a + b for n, (a, b) in zip(shape[2:], halo, strict=True)),
+    )
     lower = (0, 0, *(-a for a, _ in halo))
     if place.block is None:
         return extents, lower, None
@@ -209,7 +223,12 @@ def _placed(function: Function, name: str, place: Placement) -> Function:
     tensor = function.tensor(name)
     shape = tensor.extents
     extents, lower, layout = _box(shape, place)
-    tensor = replace(tensor, shape=tuple(as_expr(n) for n in extents), lower=tuple(as_expr(x) for x in lower), layout=layout)
+    tensor = replace(
+        tensor,
+        shape=tuple(as_expr(n) for n in extents),
+        lower=tuple(as_expr(x) for x in lower),
+        layout=layout,
+    )
     function = function.with_tensor(tensor)
     taken = {c.name for c in function.computations}
     borders = []
@@ -240,7 +259,9 @@ def _borders(shape: tuple[int, ...], place: Placement) -> Iterator[tuple[Axis, .
 def _without_unused(function: Function) -> Function:
     """The function without inputs that nothing reads (known scalars have become literals)."""
     read = {load.buffer for c in function.computations for e in _expressions(c) for load in loads(e)}
-    kept = tuple(t for t in function.tensors if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT) or t.name in read)
+    kept = tuple(
+        t for t in function.tensors if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT) or t.name in read
+    )
     return replace(function, tensors=kept)
 
 

@@ -79,12 +79,18 @@ def plan_memory(graph: Graph, groups: Sequence[Group], layouts: Layouts) -> Memo
                 first.setdefault(base, step)
                 last[base] = step
     buffers = [
-        Buffer(v, storage_bytes(graph.values[v], layouts.of(v)), first[v], last[v]) for v in first if v not in locations
+        Buffer(v, storage_bytes(graph.values[v], layouts.of(v)), first[v], last[v])
+        for v in first
+        if v not in locations
     ]
     offsets = place_buffers(buffers)
     for v in made:
         base, offset = resolve(v)
-        place = locations[base] if base in locations and base not in offsets else Location(Where.ARENA, 0, offsets[base])
+        place = (
+            locations[base]
+            if base in locations and base not in offsets
+            else Location(Where.ARENA, 0, offsets[base])
+        )
         if offset and place.where is not Where.ARENA:
             raise InvalidProgram(f"value '{v}' would lie inside the {place.where.value} '{base}'")
         locations[v] = Location(place.where, place.index, place.offset + offset)

@@ -14,9 +14,15 @@ def op_node(graph: Graph, node: Node) -> OpNode:
     outputs: list[tuple[str, DType, tuple[int, ...]]] = []
     for o in node.outputs:
         value = graph.values.get(o)
-        outputs.append((node.op_type.lower(), value.dtype, value.shape) if value is not None else ("", graph.values[node.output].dtype, ()))
+        outputs.append(
+            (node.op_type.lower(), value.dtype, value.shape)
+            if value is not None
+            else ("", graph.values[node.output].dtype, ())
+        )
     constants = {k: graph.constants[i] for k, i in enumerate(node.inputs) if i in graph.constants}
-    return OpNode(node.op_type, node.domain, node.name, node.opset, node.attributes, constants, tuple(outputs))
+    return OpNode(
+        node.op_type, node.domain, node.name, node.opset, node.attributes, constants, tuple(outputs)
+    )
 
 
 def depthwise(graph: Graph, node: Node) -> bool:
@@ -25,4 +31,3 @@ def depthwise(graph: Graph, node: Node) -> bool:
         return False
     group, w = node.integer("group", 1), graph.values[node.inputs[1]].shape
     return group > 1 and w[0] == group and w[1] == 1
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,16 @@ from polydl.dtypes import BOOL, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, 
 from polydl.errors import InvalidModel
 from polydl.graph.ir import Array, AttributeValue, Node, Value
 
-__all__ = ["DTYPES", "attribute_value", "dtype_of", "node_proto", "onnx_dtype", "tensor_array", "tensor_bytes", "type_proto"]
+__all__ = [
+    "DTYPES",
+    "attribute_value",
+    "dtype_of",
+    "node_proto",
+    "onnx_dtype",
+    "tensor_array",
+    "type_name",
+    "type_proto",
+]
 
 DTYPES: Final[dict[int, DType]] = {
     TensorProto.FLOAT16: F16, TensorProto.FLOAT: F32, TensorProto.DOUBLE: F64, TensorProto.INT8: I8,
@@ -47,36 +57,38 @@ def type_proto(value: Value) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(onnx_dtype(value.dtype), value.shape)
 
 
-def tensor_bytes(t: TensorProto) -> int:
-    """The bytes of data present in the message itself."""
-    if t.HasField("raw_data"):
-        return len(t.raw_data)
-    field = _FIELDS.get(t.data_type, "int32_data")
-    dtype = dtype_of(t.data_type)
-    return len(getattr(t, field)) * (dtype.bytes if dtype is not None else 1)
-
-
 def tensor_array(t: TensorProto, where: str) -> Array:
     """The contents of a tensor message whose size the caller has checked against its limits."""
     dtype = dtype_of(t.data_type)
     if dtype is None:
         raise InvalidModel(f"a tensor of {type_name(t.data_type)} elements cannot be read", where=where)
-    shape = tuple(t.dims)
-    expected = int(np.prod([int(d) for d in shape], dtype=object)) * dtype.bytes
-    if any(d < 0 for d in shape) or tensor_bytes(t) != expected:
+    shape = tuple(int(d) for d in t.dims)
+    expected = prod(shape) * dtype.bytes
+    raw = t.raw_data if t.HasField("raw_data") else None  # each access copies
+    present = (
+        len(raw) if raw is not None else len(getattr(t, _FIELDS.get(t.data_type, "int32_data"))) * dtype.bytes
+    )
+    if any(d < 0 for d in shape) or present != expected:
         raise InvalidModel(
-            f"tensor '{t.name}' of shape {list(shape)} holds {tensor_bytes(t)} bytes of data, {expected} are needed",
+            f"tensor '{t.name}' of shape {list(shape)} holds {present} bytes of data, {expected} are needed",
             where=where,
             why="the file is damaged or was written wrongly",
             next="export the model again",
         )
-    array = np.array(numpy_helper.to_array(t), dtype=dtype.numpy).reshape(shape)
+    if raw is not None:  # little-endian, and booleans are any non-zero byte
+        array = (
+            np.frombuffer(raw, dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False).reshape(shape)
+        )
+        array = array.view(np.uint8) != 0 if dtype is BOOL else array
+    else:
+        array = np.asarray(numpy_helper.to_array(t), dtype=dtype.numpy).reshape(shape)
     array.setflags(write=False)
     return array
 
 
 def attribute_value(a: AttributeProto, where: str) -> AttributeValue:
-    """An attribute's value; InvalidModel for kinds that no tensor operator of ours has (graphs, sparse tensors, types)."""
+    """An attribute's value; InvalidModel for kinds that no tensor operator of ours has (graphs, sparse tensors,
+    types)."""
     match a.type:
         case AttributeProto.INT:
             return int(a.i)
@@ -94,7 +106,9 @@ def attribute_value(a: AttributeProto, where: str) -> AttributeValue:
             return tensor_array(a.t, where)
         case _:
             kind = AttributeProto.AttributeType.Name(a.type)
-            raise InvalidModel(f"attribute '{a.name}' has the kind {kind}, which is not supported", where=where)
+            raise InvalidModel(
+                f"attribute '{a.name}' has the kind {kind}, which is not supported", where=where
+            )
 
 
 def node_proto(node: Node) -> onnx.NodeProto:
@@ -105,9 +119,9 @@ def node_proto(node: Node) -> onnx.NodeProto:
     for key, value in sorted(node.attributes.items()):
         if isinstance(value, np.ndarray):
             value = numpy_helper.from_array(value)
-        if isinstance(value, tuple):
-            if not value:
-                continue  # an empty list has no type; the schema's default is the same
-            value = list(value)
-        result.attribute.append(helper.make_attribute(key, value))
+        if isinstance(value, tuple) and not value:
+            continue  # an empty list has no type; the schema's default is the same
+        result.attribute.append(
+            helper.make_attribute(key, list(value) if isinstance(value, tuple) else value)
+        )
     return result

@@ -1,4 +1,5 @@
-"""What must hold of an ONNX graph before any of it is interpreted: names, order, domains, functions, ONNX's own rules."""
+"""What must hold of an ONNX graph before any of it is interpreted: names, order, domains, functions, ONNX's own
+rules."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ from polydl.errors import InvalidModel, ResourceLimit, UnsupportedOperator
 from polydl.graph.limits import Limits
 from polydl.graph.loading import subgraphs
 
-__all__ = ["MIN_OPSET", "check_rules", "default_opset", "inline_functions", "live_nodes", "schema_of", "sorted_nodes"]
+__all__ = [
+    "MIN_OPSET",
+    "check_rules",
+    "default_opset",
+    "inline_functions",
+    "live_nodes",
+    "schema_of",
+    "sorted_nodes",
+]
 
 MIN_OPSET: Final = 6  # what the oldest test models in circulation use; `legacy.py` brings 6 to 7
 
@@ -24,8 +33,10 @@ def default_opset(model: onnx.ModelProto, where: str) -> int:
     version = versions.get("")
     if version is None:
         if all(n.domain not in ("", "ai.onnx") for n in model.graph.node) and model.graph.node:
-            return defs.onnx_opset_version()
-        raise InvalidModel("the model does not say which operator set it uses", where=where, next="export it again")
+            return int(defs.onnx_opset_version())
+        raise InvalidModel(
+            "the model does not say which operator set it uses", where=where, next="export it again"
+        )
     newest = defs.onnx_opset_version()
     if version > newest:
         raise UnsupportedOperator(
@@ -46,7 +57,9 @@ def default_opset(model: onnx.ModelProto, where: str) -> int:
 
 def schema_of(node: onnx.NodeProto, opset: int) -> defs.OpSchema | None:
     """ONNX's schema of an operator of the default domain; None where there is none."""
-    if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type, max_inclusive_version=opset, domain=""):
+    if node.domain not in ("", "ai.onnx") or not defs.has(
+        node.op_type, max_inclusive_version=opset, domain=""
+    ):
         return None
     return defs.get_schema(node.op_type, max_inclusive_version=opset, domain="")
 
@@ -55,7 +68,11 @@ def captured(node: onnx.NodeProto) -> Iterator[str]:
     """The names of the enclosing graph that a node reads, as inputs or from inside its subgraphs."""
     yield from (i for i in node.input if i)
     for g in subgraphs(node):
-        inside = {i.name for i in g.input} | {t.name for t in g.initializer} | {o for n in g.node for o in n.output}
+        inside = (
+            {i.name for i in g.input}
+            | {t.name for t in g.initializer}
+            | {o for n in g.node for o in n.output}
+        )
         for n in g.node:
             yield from (i for i in captured(n) if i not in inside)
         yield from (o.name for o in g.output if o.name not in inside)
@@ -71,7 +88,9 @@ def sorted_nodes(nodes: Sequence[onnx.NodeProto], known: set[str], where: str) -
         for o in n.output:
             if o and (o in producer or o in known):
                 raise InvalidModel(
-                    f"value '{o}' is defined twice", where=f"{where}, {describe(n)}", why="ONNX graphs assign once"
+                    f"value '{o}' is defined twice",
+                    where=f"{where}, {describe(n)}",
+                    why="ONNX graphs assign once",
                 )
             if o:
                 producer[o] = k

@@ -1,4 +1,4 @@
-"""Runs a grouped, placed and lowered network on one block of bytes, as compiled code will: each function is interpreted on
+"""Runs a grouped, placed and lowered network on one block of bytes, as compiled code will: functions are interpreted on
 arrays gathered from the arena through its tensors' layouts, and its results are scattered back."""
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def storage_index(tensor: Tensor) -> Array:
     """Position in storage (elements) of every logical element."""
     layout = tensor.storage
     origin = numbers(tensor.origin)
-    grids = np.meshgrid(*(np.arange(o, o + n) for o, n in zip(origin, tensor.extents)), indexing="ij", sparse=True)
+    grids = np.meshgrid(
+        *(np.arange(o, o + n) for o, n in zip(origin, tensor.extents)), indexing="ij", sparse=True
+    )
     env = dict(zip(layout.dims, grids))
     places = [np.broadcast_to(evaluate_array(e, env, lambda *_: None), tensor.extents) for e in layout.index]
     if not places:
@@ -63,9 +65,11 @@ class Machine:
                 tensor = lowered.function.tensor(b.tensor)
                 self._memory(b.value, tensor)[storage_index(tensor)] = results[b.tensor]
         return {
-            o: g.constants[o] if o in g.constants else
-            inputs[o] if o in g.inputs else
-            self.outputs[k].view(g.values[o].dtype.numpy).reshape(g.values[o].shape)
+            o: g.constants[o]
+            if o in g.constants
+            else inputs[o]
+            if o in g.inputs
+            else self.outputs[k].view(g.values[o].dtype.numpy).reshape(g.values[o].shape)
             for k, o in enumerate(g.outputs)
         }
 

@@ -16,8 +16,9 @@ from polydl.graph.editor import Editor
 from polydl.graph.ir import Array, Graph, Node
 from polydl.graph.passes.common import per_channel, rebuilt
 
-__all__ = ["absorb_affine", "lower_batchnorm", "matmul_bias"]
+__all__ = ["absorb_affine", "lower_batchnorm", "matmul_bias", "merge_affine"]
 
+_SMALL: Final = 1 << 20  # elements of a constant that is worth combining with another
 _CONTRACTIONS: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -43,7 +44,11 @@ def absorb_affine(graph: Graph) -> Graph:
             rank = len(e.values[source].shape)
             axis = 1 if contraction.op_type in ("Conv", "ConvTranspose") else rank - 1
             affine = _affine(e, node, source, axis)
-            if affine is not None and e.values[node.output].shape == e.values[source].shape and _absorb(e, contraction, affine):
+            if (
+                affine is not None
+                and e.values[node.output].shape == e.values[source].shape
+                and _absorb(e, contraction, affine)
+            ):
                 e.replace(node.output, source)
                 break
     return e.finish()
@@ -92,7 +97,8 @@ def _statistics(e: Editor, node: Node, x: str) -> _Affine | None:
 
 
 def _absorb(e: Editor, contraction: Node, affine: _Affine) -> bool:
-    """Rewrites the contraction's weights and bias; False (and nothing done) where they are not known or would overflow."""
+    """Rewrites the contraction's weights and bias; False (and nothing done) where they are not known or would
+    overflow."""
     weight = e.constant(contraction.input(1))
     bias_name = contraction.input(2)
     bias = e.constant(bias_name) if bias_name else None
@@ -109,7 +115,11 @@ def _absorb(e: Editor, contraction: Node, affine: _Affine) -> bool:
         attributes["beta"] = 1.0
     if contraction.op_type == "MatMul" and affine.shift is not None:
         return False
-    new_weight = _scaled(contraction, weight, affine.scale) if affine.scale is not None and weight is not None else None
+    new_weight = (
+        _scaled(contraction, weight, affine.scale)
+        if affine.scale is not None and weight is not None
+        else None
+    )
     new_bias = old if affine.scale is None else old * affine.scale
     new_bias = new_bias if affine.shift is None else new_bias + affine.shift
     made = [a.astype(dtype) for a in (new_weight, new_bias) if a is not None]
@@ -159,7 +169,10 @@ def matmul_bias(graph: Graph) -> Graph:
                 continue
             if not e.values[source].dtype.is_float or bias.ndim > 2:
                 continue
-            e.replace(node.output, e.add("Gemm", [*product.inputs, other], opset=max(e.graph.opset, 11), hint=product.name))
+            e.replace(
+                node.output,
+                e.add("Gemm", [*product.inputs, other], opset=max(e.graph.opset, 11), hint=product.name),
+            )
             break
     return e.finish()
 
@@ -177,6 +190,66 @@ def lower_batchnorm(graph: Graph) -> Graph:
         shape = (-1, *(1,) * (len(value.shape) - 2))
         with np.errstate(over="ignore"):
             scale, shift = (a.astype(value.dtype.numpy).reshape(shape) for a in (affine.scale, affine.shift))
-        product = e.add("Mul", [affine.x, e.add_constant(f"{node.output}_scale", scale)], hint=f"{node.name}_scale")
-        e.replace(node.output, e.add("Add", [product, e.add_constant(f"{node.output}_shift", shift)], hint=f"{node.name}_shift"))
+        product = e.add(
+            "Mul", [affine.x, e.add_constant(f"{node.output}_scale", scale)], hint=f"{node.name}_scale"
+        )
+        e.replace(
+            node.output,
+            e.add("Add", [product, e.add_constant(f"{node.output}_shift", shift)], hint=f"{node.name}_shift"),
+        )
     return e.finish()
+
+
+def merge_affine(graph: Graph) -> Graph:
+    """Chains of multiplications and additions by constants become one of each.
+
+    `(x * a) * b -> x * (a * b)`, `(x + a) + b -> x + (a + b)`, `(x + a) * b -> x * b + a * b`.
+    """
+    e = Editor(graph)
+    for node in e.nodes():
+        if not e.alive(node) or node.op_type not in ("Add", "Mul"):
+            continue
+        outer = _with_constant(e, node)
+        inner_node = e.producer(outer[0], "Add", "Mul") if outer is not None else None
+        inner = _with_constant(e, inner_node) if inner_node is not None else None
+        if outer is None or inner is None or inner_node is None or e.only_user(outer[0]) is not node:
+            continue
+        x, b = inner[0], outer[1]
+        a = inner[1]
+        dtype = e.values[x].dtype
+        # The constants alone must not make the result larger than x, and mixing exactly representable steps is for
+        # floats.
+        if not dtype.is_float or e.values[node.output].shape != e.values[x].shape:
+            continue
+        a64, b64 = a.astype(np.float64), b.astype(np.float64)
+        match inner_node.op_type, node.op_type:
+            case ("Mul", "Mul"):
+                new = e.add("Mul", [x, _rounded(e, node, a64 * b64)], hint=node.name)
+            case ("Add", "Add"):
+                new = e.add("Add", [x, _rounded(e, node, a64 + b64)], hint=node.name)
+            case ("Add", "Mul"):
+                scaled = e.add("Mul", [x, _rounded(e, node, b64)], hint=inner_node.name)
+                new = e.add("Add", [scaled, _rounded(e, node, a64 * b64)], hint=node.name)
+            case _:
+                continue
+        e.replace(node.output, new)
+    return e.finish()
+
+
+def _with_constant(e: Editor, node: Node) -> tuple[str, Array] | None:
+    """The other operand and the finite constant of an Add or Mul by a constant."""
+    for one, other in (node.inputs, node.inputs[::-1]):
+        array = e.constant(other)
+        if (
+            array is not None
+            and e.constant(one) is None
+            and array.size <= _SMALL
+            and np.all(np.isfinite(array))
+        ):
+            return one, array
+    return None
+
+
+def _rounded(e: Editor, node: Node, array: Array) -> str:
+    with np.errstate(over="ignore"):
+        return e.add_constant(f"{node.output}_constant", array.astype(e.values[node.output].dtype.numpy))

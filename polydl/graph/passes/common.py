@@ -24,7 +24,7 @@ def per_channel(array: Array, rank: int, axis: int, channels: int) -> Array | No
 
 
 def axes_of(e: Editor, node: Node, index: int = 1) -> tuple[int, ...] | None:
-    """The axes of a Reduce, Squeeze or Unsqueeze, given as an attribute or as the constant input `index`; () is none given.
+    """The axes of a Reduce, Squeeze or Unsqueeze, an attribute or the constant input `index`; () is none given.
 
     None where they are not known. Negative axes stay as they are.
     """
@@ -34,7 +34,9 @@ def axes_of(e: Editor, node: Node, index: int = 1) -> tuple[int, ...] | None:
     return node.integers("axes")
 
 
-def rebuilt(e: Editor, node: Node, inputs: tuple[str, ...] | None = None, **attributes: AttributeValue) -> Node:
+def rebuilt(
+    e: Editor, node: Node, inputs: tuple[str, ...] | None = None, **attributes: AttributeValue
+) -> Node:
     """`node` replaced by a copy with other inputs or attributes."""
     new = replace(
         node,

@@ -1,4 +1,5 @@
-"""Common subexpressions: nodes that compute the same from the same, and constants with the same contents, become one."""
+"""Common subexpressions: nodes that compute the same from the same, and constants with the same contents, become
+one."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from polydl.graph.ir import Array, AttributeValue, Graph, Node
 
 __all__ = ["share_common"]
 
-_HASHED_BYTES: Final = 1 << 20  # larger constants are hardly ever equal; hashing them would take longer than it gains
+_HASHED_BYTES: Final = (
+    1 << 20
+)  # larger constants are hardly ever equal; hashing them would take longer than it gains
 _COMMUTATIVE: Final = frozenset({"Add", "Mul", "And", "Or", "Xor", "Equal"})
 _RANDOM: Final = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -36,7 +39,9 @@ def share_common(graph: Graph) -> Graph:
         inputs = tuple(sorted(node.inputs)) if node.op_type in _COMMUTATIVE else node.inputs
         attributes = tuple((k, _hashable(v)) for k, v in sorted(node.attributes.items()))
         wanted = tuple(bool(o) for o in node.outputs)
-        first_node = known.setdefault((node.domain, node.op_type, node.opset, inputs, attributes, wanted), node)
+        first_node = known.setdefault(
+            (node.domain, node.op_type, node.opset, inputs, attributes, wanted), node
+        )
         if first_node is not node:
             for old, new in zip(node.outputs, first_node.outputs, strict=True):
                 if old:

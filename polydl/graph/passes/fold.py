@@ -1,4 +1,5 @@
-"""Constant folding: nodes whose inputs are all known are computed now, as long as that does not make the model grow."""
+"""Constant folding: nodes whose inputs are all known are computed now, as long as that does not make the model
+grow."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from polydl.graph.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["fold_constants"]
 
-_VIEWS: Final = frozenset({"ConstantOfShape", "Expand"})  # folded to views of one element; see `fold_node`
+_VIEWS: Final = frozenset({"ConstantOfShape", "Expand", "Transpose"})  # folded to views that own no memory
 _COSTLY: Final = frozenset(
     {"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Resize", "Upsample", "LRN"}
 )  # fmt: skip

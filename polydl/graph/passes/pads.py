@@ -1,4 +1,5 @@
-"""A Pad with zeros before a convolution (or with what a pool ignores, before a pool) becomes that operator's own padding."""
+"""A Pad with zeros before a convolution (or with what a pool ignores, before a pool) becomes that operator's own
+padding."""
 
 from __future__ import annotations
 
@@ -12,10 +13,15 @@ __all__ = ["absorb_pads"]
 
 
 def absorb_pads(graph: Graph) -> Graph:
-    """`Conv(Pad(x))` -> `Conv(x)` with larger pads; AveragePool where padding is counted; MaxPool of minus infinity."""
+    """`Conv(Pad(x))` -> `Conv(x)` with larger pads; AveragePool where padding is counted; MaxPool of minus
+    infinity."""
     e = Editor(graph)
     for node in e.nodes():
-        if not e.alive(node) or node.op_type not in ("Conv", "AveragePool", "MaxPool") or len(node.outputs) != 1:
+        if (
+            not e.alive(node)
+            or node.op_type not in ("Conv", "AveragePool", "MaxPool")
+            or len(node.outputs) != 1
+        ):
             continue
         pad = e.producer(node.inputs[0], "Pad")
         found = _constant_pad(e, pad) if pad is not None else None
@@ -34,7 +40,8 @@ def absorb_pads(graph: Graph) -> Graph:
                 fits &= bool(node.integer("count_include_pad", 0)) or not any(own)
                 extra = {"count_include_pad": 1}
             case _:
-                # A window inside the padding alone would be -inf either way; larger pads than the kernel are not allowed.
+                # A window inside the padding alone would be -inf either way; larger pads than the kernel are not
+                # allowed.
                 kernel = node.integers("kernel_shape")
                 fits = value == -np.inf and not node.integer("ceil_mode", 0)
                 fits &= all(p < k for p, k in zip((*low[2:], *high[2:]), kernel * 2, strict=True))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from polydl.errors import ResourceLimit
 from polydl.graph.ir import Graph
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
-from polydl.graph.passes.affine import absorb_affine, lower_batchnorm, matmul_bias
+from polydl.graph.passes.affine import absorb_affine, lower_batchnorm, matmul_bias, merge_affine
 from polydl.graph.passes.cse import share_common
 from polydl.graph.passes.fold import fold_constants
 from polydl.graph.passes.pads import absorb_pads
+from polydl.graph.passes.patterns import recognise_gelu, recognise_layer_norm, recognise_swish
 from polydl.graph.passes.simplify import merge_movements, remove_no_ops
 
 __all__ = ["optimize"]
@@ -27,9 +28,15 @@ def optimize(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Graph:
         graph = absorb_pads(graph)
         graph = absorb_affine(graph)
         graph = matmul_bias(graph)
+        graph = recognise_layer_norm(graph)
+        graph = recognise_gelu(graph)
+        graph = recognise_swish(graph)
+        graph = merge_affine(graph)
         if graph is before:
             after = lower_batchnorm(graph)
             if after is graph:
                 return graph
             graph = after
-    raise ResourceLimit("the graph passes do not settle", where=graph.name, why=f"still changing after {_ROUNDS} rounds")
+    raise ResourceLimit(
+        "the graph passes do not settle", where=graph.name, why=f"still changing after {_ROUNDS} rounds"
+    )

@@ -23,8 +23,8 @@ _IDEMPOTENT: Final = frozenset({"Relu", "Abs", "Ceil", "Floor", "Round", "Sign"}
 def remove_no_ops(graph: Graph) -> Graph:
     """`x = op(y)` with x equal to y: readers of x read y.
 
-    Identity, Dropout, a Cast to the same type, Reshape/Expand/Tile/Slice/Pad to the same shape, Transpose by the identity,
-    Concat/Sum/Max/… of one, x+0, x-0, x*1, x/1, x^1, a 1x1 stride-1 pool, Relu of Relu.
+    Identity, Dropout, Cast to the same type, Reshape/Expand/Tile/Slice/Pad to the same shape, Transpose by the
+    identity, Concat/Sum/Max/… of one, x+0, x-0, x*1, x/1, x^1, a 1x1 stride-1 pool, Relu of Relu.
     """
     e = Editor(graph)
     for node in e.nodes():
@@ -34,8 +34,10 @@ def remove_no_ops(graph: Graph) -> Graph:
         if kept is None:
             continue
         source, result = e.values[kept], e.values[node.output]
-        copies_at_edge = node.op_type == "Identity" and node.output in graph.outputs and (
-            kept in graph.inputs or kept in e.constants or kept in graph.outputs
+        copies_at_edge = (
+            node.op_type == "Identity"
+            and node.output in graph.outputs
+            and (kept in graph.inputs or kept in e.constants or kept in graph.outputs)
         )
         if (source.dtype, source.shape) == (result.dtype, result.shape) and not copies_at_edge:
             e.replace(node.output, kept)
@@ -58,7 +60,11 @@ def _kept(e: Editor, node: Node) -> str | None:
             permutation = node.integers("perm", tuple(reversed(range(rank))))
             moved = [p for p in permutation if shape[p] != 1]  # axes of extent 1 may move freely
             return x if moved == sorted(moved) else None
-        case op if op in _SINGLE_OPERAND and len([i for i in node.inputs if i]) == 1 and (op != "Split" or len(node.outputs) == 1):
+        case op if (
+            op in _SINGLE_OPERAND
+            and len([i for i in node.inputs if i]) == 1
+            and (op != "Split" or len(node.outputs) == 1)
+        ):
             return x
         case "Add" | "Mul":
             neutral = 0.0 if node.op_type == "Add" else 1.0
@@ -98,7 +104,8 @@ def _reversed(e: Editor, node: Node) -> bool:
 
 
 def merge_movements(graph: Graph) -> Graph:
-    """Reshape(Reshape(x)) -> Reshape(x), also for Flatten, Squeeze, Unsqueeze; Transpose(Transpose(x)) -> Transpose(x)."""
+    """Reshape(Reshape(x)) -> Reshape(x), also for Flatten, Squeeze, Unsqueeze; Transpose(Transpose(x)) ->
+    Transpose(x)."""
     e = Editor(graph)
     for node in e.nodes():
         if not e.alive(node):
@@ -137,5 +144,10 @@ def _reshape(e: Editor, node: Node, source: str) -> None:
         return  # a 0 in Reshape's shape means "copy the dimension"
     e.replace(
         node.output,
-        e.add("Reshape", [source, e.add_constant(f"{node.output}_shape", np.array(shape, np.int64))], opset=max(e.graph.opset, 7), hint=node.name),
+        e.add(
+            "Reshape",
+            [source, e.add_constant(f"{node.output}_shape", np.array(shape, np.int64))],
+            opset=max(e.graph.opset, 7),
+            hint=node.name,
+        ),
     )
