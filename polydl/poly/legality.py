@@ -161,7 +161,8 @@ def _storage_violation(
         for statement in scop.statements:
             if any(a.tensor == tensor for a in statement.accesses):
                 for path in by_statement[statement.name]:
-                    if all(node.tensor != tensor for _, node in path.allocations):
+                    outside = all(node.tensor != tensor for _, node in path.allocations)
+                    if outside and not restrict(scop, statement, path.conditions).is_empty():
                         return explain_missing_allocation(statement.name, tensor)
         for dependence in dependences:
             if dependence.tensor != tensor:

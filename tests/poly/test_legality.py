@@ -133,7 +133,7 @@ def test_reductions_reassociate_but_do_not_race() -> None:
 
 
 def test_a_race_hidden_behind_a_reordered_reduction_loop() -> None:
-    """Neighbouring updates alone would not show it: k.o is outside, so equal k.i meets only across iterations of k.o."""
+    """Updates that are neighbours in the original order never meet here; all pairs must be looked at."""
     program = scop(
         {"A": box(1), "X": box(4, 4)},
         statement(
