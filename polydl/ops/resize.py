@@ -61,11 +61,11 @@ def _rational(value: float) -> Fraction:
 
 @operator("Upsample", static=(1,))
 def upsample(b: FunctionBuilder, node: OpNode, x: Tensor, scales: Tensor | None = None) -> Tensor:
-    """Opsets 7 to 9: Resize with asymmetric coordinates and nearest as floor."""
+    """Opsets 7 to 9: Resize as opset 10 has it."""
     if node.opset < 9:
         factors = [_rational(v) for v in node.numbers("scales")]
-        return _resize(b, node, x, factors, "asymmetric", "floor", None)
-    return _resize(b, node, x, _scales(node, 1, scales), "asymmetric", "floor", None)
+        return _resize(b, node, x, factors, "asymmetric", "simple", None)
+    return _resize(b, node, x, _scales(node, 1, scales), "asymmetric", "simple", None)
 
 
 @operator("Resize", static=lambda opset: (1,) if opset < 11 else (1, 2, 3))
@@ -77,9 +77,12 @@ def resize(
     third: Tensor | None = None,
     fourth: Tensor | None = None,
 ) -> Tensor:
-    """Inputs: scales (opset 10); roi, scales, sizes (from 11)."""
+    """Inputs: scales (opset 10); roi, scales, sizes (from 11).
+
+    Opset 10 knows no coordinate modes: asymmetric, and the nearest is "simple": floor, but ceil where it shrinks.
+    """
     if node.opset < 11:
-        return _resize(b, node, x, _scales(node, 1, second), "asymmetric", "floor", None)
+        return _resize(b, node, x, _scales(node, 1, second), "asymmetric", "simple", None)
     if node.integer("antialias", 0):
         raise node.refuse("a filter that grows with the scale", attribute="antialias")
     coordinates = node.string("coordinate_transformation_mode", "half_pixel")
@@ -199,9 +202,9 @@ _ROUND: dict[str, Callable[[Fraction], int]] = {
 def _nearest(
     b: FunctionBuilder, node: OpNode, x: Tensor, lines: Sequence[_Line], rounding: str, extrapolation: float
 ) -> Tensor:
-    if rounding not in _ROUND:
+    if rounding not in _ROUND and rounding != "simple":
         raise node.refuse("unknown rounding", attribute="nearest_mode")
-    maps = [_nearest_map(v, rounding) for v in lines]
+    maps = [_nearest_map(v, ("ceil" if v.slope > 1 else "floor") if rounding == "simple" else rounding) for v in lines]
     outside = literal(extrapolation, x.dtype) if any(s.form is None for m in maps for s in m) else None
     if prod(len(m) for m in maps) <= 16:
         return copy_pieces(b, b.temporary(node.output, node.shape, x.dtype), x, maps, outside)

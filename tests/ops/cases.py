@@ -13,9 +13,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from polydl.dsl import FunctionBuilder, interpret
+from polydl.dsl.polyhedral import scop_of
 from polydl.dtypes import DType, from_numpy
 from polydl.errors import InvalidProgram
 from polydl.ops import OpNode, lower, static_inputs
+from polydl.poly.dependences import bounds_violation
 
 Array = np.ndarray[Any, Any]
 
@@ -115,7 +117,7 @@ def run_node(
     *,
     known: Sequence[int] = (),
 ) -> tuple[Array | None, ...]:
-    """Lower one node, interpret the function, and return its outputs by position (None for unwanted ones).
+    """Lower one node, prove its accesses in bounds, interpret it; its outputs by position (None for unwanted ones).
 
     `outputs` says name, numpy type and shape; inputs that the operator needs at build time, and those in `known`, are
     given as constants.
@@ -131,6 +133,7 @@ def run_node(
     ]
     made = lower(b, node, tensors)
     function = b.build([t for t in made if t is not None])
+    assert bounds_violation(scop_of(function)) is None
     arrays = {f"in{i}": np.asarray(x) for i, x in enumerate(inputs) if x is not None}
     results = interpret(function, arrays)
     return tuple(None if t is None else results[t.name] for t in made)
@@ -145,3 +148,56 @@ def check_equal(actual: Array | None, expected: Any, rtol: float, atol: float) -
         np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol, equal_nan=True)
     else:
         np.testing.assert_array_equal(actual, expected)
+
+
+def onnxruntime_outputs(
+    op_type: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any], opset: int, outputs: int = 1
+) -> list[Array]:
+    """What onnxruntime computes for one node; inputs known at build time are initialisers, as it may need them."""
+    import onnxruntime
+
+    static = static_inputs(op_type, "", opset)
+    names = [f"in{i}" if x is not None else "" for i, x in enumerate(inputs)]
+    node = helper.make_node(op_type, names, [f"out{k}" for k in range(outputs)], **attributes)
+    given = {
+        n: x for i, (n, x) in enumerate(zip(names, inputs, strict=True)) if x is not None and i not in static
+    }
+    known = [
+        numpy_helper.from_array(x, names[i]) for i, x in enumerate(inputs) if x is not None and i in static
+    ]
+    graph = helper.make_graph(
+        [node],
+        "one_node",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+            for n, x in given.items()
+        ],
+        [helper.make_empty_tensor_value_info(f"out{k}") for k in range(outputs)],
+        known,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    results: list[Array] = session.run(None, given)
+    return results
+
+
+def compare_with_onnxruntime(
+    op_type: str,
+    inputs: Sequence[Array | None],
+    attributes: Mapping[str, Any],
+    opset: int,
+    outputs: int = 1,
+    *,
+    known: Sequence[int] = (),
+) -> None:
+    """One node through polydl's interpreter and through onnxruntime, to float32's accuracy."""
+    expected = onnxruntime_outputs(op_type, inputs, attributes, opset, outputs)
+    wanted = [(f"out{k}", x.dtype, x.shape) for k, x in enumerate(expected)]
+    results = run_node(op_type, inputs, wanted, attributes, opset, known=known)
+    for actual, value in zip(results, expected, strict=True):
+        check_equal(actual, value, rtol=1e-4, atol=1e-5)
