@@ -192,14 +192,14 @@ def _nodes(tree: Tree) -> Iterator[Tree]:
             yield from _nodes(tree.child)
 
 
-def execute(node: Node, values: dict[str, int]) -> Iterator[Instance]:
-    """The statement instances in the order in which the generated loops run them."""
+def execute(node: Node, values: dict[str, int]) -> Iterator[tuple[Instance, int]]:
+    """The statement instances, each with its path, in the order in which the generated loops run them."""
     match node:
         case BlockNode(children=children):
             for child in children:
                 yield from execute(child, values)
-        case CallNode(statement=statement, arguments=arguments):
-            yield statement, tuple(number(a, values) for a in arguments)
+        case CallNode(statement=statement, arguments=arguments, path=path):
+            yield (statement, tuple(number(a, values) for a in arguments)), path
         case IfNode(cond=cond, then=then, otherwise=otherwise):
             if evaluate(cond, values):
                 yield from execute(then, values)

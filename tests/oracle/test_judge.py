@@ -15,6 +15,7 @@ from polydl.errors import InvalidProgram, NotApplicable
 from polydl.poly import (
     Allocate,
     Band,
+    Member,
     Scop,
     Tree,
     check,
@@ -26,6 +27,7 @@ from polydl.poly import (
     iterator_names,
     map_tree,
     parse_tree,
+    paths,
     verify,
 )
 from polydl.vocabulary import Memory
@@ -83,10 +85,19 @@ def test_generated_loops_run_what_the_tree_says(case: tuple[Scop, Tree]) -> None
     verify(scop, tree)
     assert parse_tree(format_tree(tree)) == tree
     code = generate(scop, tree)
+    every = paths(scop, tree)
     textual = [s.name for s in scop.statements]
     for parameters, listed in zip(sizes(scop), scheduled, strict=True):
         ordered = sorted(listed, key=lambda r: ([t.value for t in r.times], textual.index(r.instance[0])))
-        assert list(execute(code, parameters)) == [r.instance for r in ordered]
+        executed = list(execute(code, parameters))
+        assert [instance for instance, _ in executed] == [r.instance for r in ordered]
+        for (_, which), run in zip(executed, ordered, strict=True):
+            # The path of a call lists the loops and sequences that its instance goes through.
+            path = every[which]
+            assert path.statement == run.instance[0]
+            assert [(c.name, -1) if isinstance(c, Member) else ("", c.index) for c in path.coordinates] == [
+                (t.loop, -1 if t.loop else t.value) for t in run.times
+            ]
 
 
 @many
