@@ -1,7 +1,7 @@
 """Schedules are values; every transformation is proved legal, or refused with a reason.
 
-A smoothing repeated over time: iteration (t, i) reads what (t-1, i-1), (t-1, i) and (t-1, i+1) wrote. Tiling t and i as they
-are would read values before they are written; skewing i by t first makes the same tiling legal.
+A smoothing repeated over time: iteration (t, i) reads what (t-1, i-1), (t-1, i) and (t-1, i+1) wrote. Tiling t and i
+as they are would read values before they are written; skewing i by t first makes the same tiling legal.
 
 python examples/02_schedule.py
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from enum import Enum
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polydl._version import __version__
+from polydl.artifact import TensorSpec
 from polydl.cli.arrays import random_inputs
 from polydl.cli.common import Common
 from polydl.cli.compare import OutputError, Reference, compare, engine
-from polydl.cli.console import quantity, seconds
+from polydl.cli.console import jsonable, quantity, seconds
 from polydl.cli.output import atomic_directory, check_writable
 from polydl.cli.parse import Accuracy, parse_accuracy
 from polydl.cli.source import Dims, ModelPath, Precision, Request, Shapes, TargetName, signature
@@ -86,6 +90,8 @@ def build(
         info["measured_error"] = {e.name: {"max_abs": e.max_abs, "max_rel": e.max_rel} for e in errors}
     with atomic_directory(place) as folder:
         compiled.save(folder, format=form.value, info=info)
+        if form is not Format.DIR:
+            _describe(folder, form, compiled, request, info)
     files = {p.name: p.stat().st_size for p in sorted(place.iterdir())}
     artifact = compiled.artifact
     common.console.result(
@@ -93,8 +99,8 @@ def build(
             "output": place,
             "format": form.value,
             "target": request.target,
-            "inputs": [{"name": s.name, "dtype": s.dtype.name, "shape": s.shape} for s in artifact.inputs],
-            "outputs": [{"name": s.name, "dtype": s.dtype.name, "shape": s.shape} for s in artifact.outputs],
+            "inputs": _described(artifact.inputs),
+            "outputs": _described(artifact.outputs),
             "groups": len(compiled.groups),
             "flops": sum(step.flops for step in artifact.steps),
             "compile_seconds": took,
@@ -114,6 +120,28 @@ def build(
     console.note(f"wrote {place} ({quantity(sum(files.values()), 'B')})")
     if form is Format.DIR:
         console.note(f"next: polydl run {place}", level=0)
+
+
+def _describe(folder: Path, form: Format, compiled: Compiled, request: Request, info: dict[str, Any]) -> None:
+    """Write the `manifest.json` of a library, object or source; a package writes its own."""
+    artifact = compiled.artifact
+    document = {
+        "format": f"polydl-{form.value}",
+        "polydl_version": __version__,
+        "target": {"name": request.target, "triple": artifact.triple, "features": artifact.features},
+        "inputs": _described(artifact.inputs),
+        "outputs": _described(artifact.outputs),
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in sorted(folder.iterdir())
+        },
+        "info": info,
+    }
+    (folder / "manifest.json").write_text(json.dumps(jsonable(document), indent=1) + "\n")
+
+
+def _described(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "dtype": spec.dtype.name, "shape": spec.shape} for spec in specs]
 
 
 def _verify(

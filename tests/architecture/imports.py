@@ -23,7 +23,7 @@ MAY_IMPORT: Final = {
     "runtime": frozenset[str](),
     "autosched": frozenset({"scheduler", "codegen", "runtime", "targets"}),
     "ops": frozenset({"dsl", "ir"}),
-    "graph": frozenset({"ops", "dsl"}),
+    "graph": frozenset({"ops", "dsl", "ir"}),
 }
 TOP: Final = frozenset({"compiler", "cli", "__init__", "__main__"})  # these may import everything
 
