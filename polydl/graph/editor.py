@@ -256,7 +256,7 @@ def infer_types(
     used = [i for i in dict.fromkeys(node.inputs) if i]
     given = {i: type_proto(values[i]) for i in used}
     data = {
-        i: numpy_helper.from_array(np.ascontiguousarray(constants[i]), name=i)
+        i: numpy_helper.from_array(np.asarray(constants[i], order="C"), name=i)
         for i in used
         if i in constants and prod(constants[i].shape) <= 256
     }

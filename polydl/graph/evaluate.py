@@ -50,7 +50,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     infos = [helper.make_value_info(i, type_proto(graph.values[i])) for i in graph.inputs]
     outs = [helper.make_value_info(o, type_proto(graph.values[o])) for o in graph.outputs]
     constants = [
-        onnx.numpy_helper.from_array(np.ascontiguousarray(a), name=n) for n, a in graph.constants.items()
+        onnx.numpy_helper.from_array(np.asarray(a, order="C"), name=n) for n, a in graph.constants.items()
     ]
     body = helper.make_graph(
         [node_proto(n) for n in graph.nodes], graph.name or "graph", infos, outs, constants

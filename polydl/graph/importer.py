@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import onnx
 
@@ -27,6 +28,8 @@ from polydl.graph.structure import (
 )
 
 __all__ = ["Supported", "import_model", "load_model", "refuse", "unsupported"]
+
+_MISSING: Final = "no such operator in the table"
 
 Supported = Callable[[str], bool]
 """Can the operator of that name (default domain) be compiled?"""
@@ -93,15 +96,7 @@ def import_model(
     state.used.update(o.name for o in graph.output)
     state.walk(nodes)
     if state.problems:
-        unread = [
-            n
-            for n in nodes
-            if set(n.input) & state.unknown and not allowed(n.op_type) and schema_of(n, opset)
-        ]
-        known = {p.node for p in state.problems}
-        state.problems += [
-            Problem(n.op_type, n.name, "no such operator in the table") for n in unread if n.name not in known
-        ]
+        refuse([*state.problems, *_beyond(nodes, state, allowed)], where)
     outputs = _outputs(graph, state, where)
     result = upgrade(
         Graph(
@@ -114,7 +109,7 @@ def import_model(
             state.values,
         )
     )
-    refuse([*state.problems, *unsupported(result, allowed)], where)
+    refuse(unsupported(result, allowed), where)
     result.verify()
     return result
 
@@ -123,10 +118,18 @@ def unsupported(graph: Graph, supported: Supported | None = None) -> list[Proble
     """All nodes of `graph` whose operator is not in the table."""
     allowed = supported or _in_table
     return [
-        Problem(n.op_type, n.name, "no such operator in the table")
+        Problem(n.op_type, n.name, _MISSING)
         for n in graph.nodes
         if not allowed(n.op_type)
     ]
+
+
+def _beyond(nodes: Iterable[onnx.NodeProto], state: Inference, allowed: Supported) -> list[Problem]:
+    """What else is not in the table: among the nodes understood, and among those behind a node that was not."""
+    behind = [n for n in nodes if state.unknown & set(n.input) and schema_of(n, state.opset) is not None]
+    found = [(n.op_type, n.name) for n in state.nodes] + [(n.op_type, n.name) for n in behind]
+    known = {p.node for p in state.problems}
+    return [Problem(op, name, _MISSING) for op, name in found if not allowed(op) and name not in known]
 
 
 def refuse(problems: Iterable[Problem], where: str) -> None:

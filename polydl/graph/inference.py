@@ -168,6 +168,12 @@ class Inference:
         for value in types:
             self.limits.check_tensor(value.shape, value.dtype.bytes, f"{place}, output '{value.name}'")
             self.values[value.name] = value
+        if node.op_type == "Reshape" and types[0].elements != self.values[node.inputs[0]].elements:
+            raise InvalidModel(
+                f"{describe(proto)} turns {self.values[node.inputs[0]]} into {types[0]}",
+                where=place,
+                why="a Reshape keeps the number of elements",
+            )
         folded = self._fold(node)
         if folded is None:
             self.nodes.append(node)
@@ -180,7 +186,7 @@ class Inference:
         used = [i for i in dict.fromkeys(proto.input) if i]
         given = {i: type_proto(self.values[i]) for i in used}
         data = {
-            i: numpy_helper.from_array(np.ascontiguousarray(self.constants[i]), name=i)
+            i: numpy_helper.from_array(np.asarray(self.constants[i], order="C"), name=i)
             for i in used
             if i in self.constants
             and self.constants[i].size <= self.limits.fold_elements

@@ -97,18 +97,21 @@ def storage_bytes(value: Value, placement: Placement) -> int:
 def isolate_outputs(graph: Graph) -> Graph:
     """The graph with an Identity before every output, so that what computes it is free to choose its own layout.
 
-    The Identity costs nothing where the layout chosen is the output's.
+    The Identity costs nothing where the layout chosen is the output's; it is the copy where an output is a constant or an
+    input. An output that is an input gets a name of its own.
     """
     names = set(graph.values)
-    renamed: dict[str, str] = {}
-    made = {o for n in graph.nodes for o in n.outputs}
+    values = dict(graph.values)
+    inner: dict[str, str] = {}  # output -> what it copies
+    outputs = []
     for o in graph.outputs:
-        if o in made:
-            inner = f"{o}_inner"
-            while inner in names:
-                inner += "_"
-            names.add(inner)
-            renamed[o] = inner
+        name = _unused(f"{o}_output" if o in graph.inputs else f"{o}_inner", names)
+        names.add(name)
+        copied, output = (o, name) if o in graph.inputs else (name, o)
+        values[name] = replace(graph.values[o], name=name)
+        inner[output] = copied
+        outputs.append(output)
+    renamed = {o: i for o, i in inner.items() if o in graph.values}
     nodes = [
         replace(
             n,
@@ -117,10 +120,17 @@ def isolate_outputs(graph: Graph) -> Graph:
         )
         for n in graph.nodes
     ]
-    copies = [Node(f"{o}_output", "Identity", graph.opset, (i,), (o,)) for o, i in renamed.items()]
-    values = dict(graph.values)
-    values |= {i: replace(graph.values[o], name=i) for o, i in renamed.items()}
-    return replace(graph, nodes=(*nodes, *copies), values=values)
+    copies = [Node(f"{o}_output", "Identity", max(graph.opset, 7), (i,), (o,)) for o, i in inner.items()]
+    constants = {renamed.get(c, c): a for c, a in graph.constants.items()}
+    return replace(
+        graph, outputs=tuple(outputs), nodes=(*nodes, *copies), values=values, constants=constants
+    )
+
+
+def _unused(name: str, names: set[str]) -> str:
+    while name in names:
+        name += "_"
+    return name
 
 
 def choose_layouts(graph: Graph, groups: Sequence[Group], block: int | None) -> Layouts:

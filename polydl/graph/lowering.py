@@ -63,7 +63,9 @@ def lower_group(graph: Graph, group: Group, layouts: Layouts | None = None) -> L
 class _Lowering:
     def __init__(self, graph: Graph, group: Group, layouts: Layouts) -> None:
         self.graph, self.group, self.layouts = graph, group, layouts
-        self.builder = FunctionBuilder("_".join(n.op_type.lower() for n in group.nodes))
+        operators = [n.op_type.lower() for n in group.nodes]
+        more = [f"and_{len(operators) - 5}_more"] if len(operators) > 6 else []
+        self.builder = FunctionBuilder("_".join(operators[:5] + more if more else operators))
         self.tensors: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self.bindings: dict[str, Binding] = {}
         out = graph.values[group.outputs[0]]

@@ -182,9 +182,14 @@ def inline_functions(model: onnx.ModelProto, limits: Limits, where: str) -> onnx
 
 
 def check_rules(model: onnx.ModelProto, where: str) -> None:
-    """ONNX's own checker; InvalidModel with its message."""
+    """ONNX's own checker; InvalidModel with its message. Inputs and outputs may lack a shape: ours is inferred."""
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    for v in (*checked.graph.input, *checked.graph.output):
+        if v.type.HasField("tensor_type"):
+            v.type.tensor_type.shape.SetInParent()
     try:
-        checker.check_model(model)
+        checker.check_model(checked)
     except checker.ValidationError as e:
         raise InvalidModel("the model breaks ONNX's rules", where=where, why=first_line(e)) from e
 

@@ -65,11 +65,7 @@ class Machine:
                 tensor = lowered.function.tensor(b.tensor)
                 self._memory(b.value, tensor)[storage_index(tensor)] = results[b.tensor]
         return {
-            o: g.constants[o]
-            if o in g.constants
-            else inputs[o]
-            if o in g.inputs
-            else self.outputs[k].view(g.values[o].dtype.numpy).reshape(g.values[o].shape)
+            o: self.outputs[k].view(g.values[o].dtype.numpy).reshape(g.values[o].shape)
             for k, o in enumerate(g.outputs)
         }
 
