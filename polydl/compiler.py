@@ -20,7 +20,6 @@ from polydl.codegen.assemble import Part, assemble, program_of
 from polydl.codegen.embed import write_object, write_shared
 from polydl.codegen.llvm import compile_program, emit_asm, emit_llvm
 from polydl.codegen.lower import lower
-from polydl.codegen.peak import Peak, measure_peak
 from polydl.codegen.program import Slot, Space, Step
 from polydl.dsl import Function
 from polydl.dtypes import by_name
@@ -33,6 +32,7 @@ from polydl.graph.lowering import LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, Where, plan_memory
 from polydl.graph.passes import optimize
 from polydl.ir import print_kernel
+from polydl.peak import Peak, measure_peak
 from polydl.runtime import Module, save
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.schedule import Schedule
