@@ -54,6 +54,9 @@ from polydl.vocabulary import Binding, Memory
 
 __all__ = ["lower"]
 
+_LINE: Final = 64  # bytes
+_SET_STRIDE: Final = 2048  # bytes: rows of a local buffer this far apart would crowd into a few sets of the cache
+
 _ROLES: Final = {
     TensorRole.INPUT: Role.INPUT,
     TensorRole.CONSTANT: Role.CONSTANT,
@@ -83,6 +86,7 @@ class _Lowering:
     tensors: dict[str, Tensor] = field(init=False)
     windows: dict[str, _Window] = field(init=False, default_factory=dict)
     checks: dict[str, int] = field(init=False, default_factory=dict)
+    inside_parallel: bool = field(init=False, default=False)
     names: dict[str, str] = field(init=False, default_factory=dict)  # isl iterator -> loop, of the loops around
 
     def __post_init__(self) -> None:
@@ -103,7 +107,6 @@ class _Lowering:
             for t in s.function.tensors
             if t.name not in self.windows
         )
-        body = _with_barriers(body)
         return simplify_kernel(Kernel(name, s.function.sizes, params, body))
 
     def _window(self, tensor: str) -> _Window:
@@ -154,12 +157,33 @@ class _Lowering:
             else:
                 groups.append((here, [child]))
             last = arrival
-        stmts = []
+        parts = []
         for here, nodes in groups:
             inside = (*placed, *(a.tensor for a in here))
-            parts = [self._node(n, depth, inside) for n in nodes]
-            stmts.append(self._around(here, parts[0] if len(parts) == 1 else Block(tuple(parts))))
-        return stmts[0] if len(stmts) == 1 else Block(tuple(stmts))
+            inner = self._joined(nodes, [self._node(n, depth, inside) for n in nodes])
+            parts.append(self._around(here, inner))
+        return self._joined([BlockNode(tuple(nodes)) for _, nodes in groups], parts)
+
+    def _joined(self, nodes: Sequence[Node], stmts: Sequence[Stmt]) -> Stmt:
+        """The statements in order; in a parallel region with barriers between those that depend on each other."""
+        done: list[Stmt] = []
+        since: set[str] = set()  # statements that have run since the last barrier
+        region = not self.inside_parallel and any(map(_is_parallel, stmts))
+        for node, stmt in zip(nodes, stmts, strict=True):
+            names = {c.statement for c in _calls(node)}
+            if region and self._depend(since, names):
+                done.append(Barrier())
+                since = set()
+            done.append(stmt)
+            since |= names
+        return done[0] if len(done) == 1 else Block(tuple(done))
+
+    def _depend(self, first: set[str], second: set[str]) -> bool:
+        """Whether some dependence connects the two sets of statements."""
+        return any(
+            (d.source in first and d.sink in second) or (d.source in second and d.sink in first)
+            for d in self.schedule.dependences
+        )
 
     def _arrival(self, node: Node, tensor: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The children taken at the sequences outside and inside of the allocation of `tensor`, on the way to `node`."""
@@ -192,10 +216,14 @@ class _Lowering:
                     span = self.schedule.member_range(member.name)
                     length = None if span is None else span[1] + 1
                 first, end = self._ast(lower), self._ast(upper)
-                outer = dict(self.names)
+                outer = dict(self.names), self.inside_parallel
                 self.names[node.iterator] = member.name
+                self.inside_parallel |= member.binding is Binding.PARALLEL
                 inner = self._node(body, d + 1, placed)
-                self.names = outer
+                self.names, self.inside_parallel = outer
+                names = {c.statement for c in _calls(body)}
+                if not self.inside_parallel and _is_parallel(inner) and member.binding is not Binding.PARALLEL:
+                    inner = Block((inner, Barrier())) if self._depend(names, names) else inner
                 return For(member.name, first, end, inner, member.binding, step, length)
             case IfNode(cond=cond, then=then, otherwise=otherwise):
                 other = None if otherwise is None else self._node(otherwise, depth, placed)
@@ -281,7 +309,9 @@ class _Lowering:
 
     def _local_buffer(self, a: Allocate) -> Buffer:
         t = self.tensors[a.tensor]
-        extents = self.windows[a.tensor].extents
+        extents = list(self.windows[a.tensor].extents)
+        if a.memory is Memory.LOCAL and len(extents) > 1 and extents[-1] * t.dtype.bytes % _SET_STRIDE == 0:
+            extents[-1] += _LINE // t.dtype.bytes
         return Buffer(t.name, t.dtype, tuple(Const(e, INDEX) for e in extents), a.memory)
 
 
@@ -303,6 +333,10 @@ def _loops(node: Node) -> Iterable[ForNode]:
             assert_never(node)
 
 
+def _is_parallel(s: Stmt) -> bool:
+    return any(isinstance(x, For) and x.binding is Binding.PARALLEL for x in walk_stmts(s))
+
+
 def _calls(node: Node) -> Iterable[CallNode]:
     match node:
         case ForNode(body=body):
@@ -318,63 +352,3 @@ def _calls(node: Node) -> Iterable[CallNode]:
             yield node
         case _:
             assert_never(node)
-
-
-def _conflict(first: Iterable[Stmt], second: Iterable[Stmt]) -> bool:
-    """Whether one part writes what the other accesses."""
-    before, after = _touched(first), _touched(second)
-    return bool(before[1] & (after[0] | after[1]) or before[0] & after[1])
-
-
-def _touched(stmts: Iterable[Stmt]) -> tuple[set[str], set[str]]:
-    """The buffers read and written, local ones left out."""
-    read: set[str] = set()
-    written: set[str] = set()
-    local: set[str] = set()
-    for stmt in stmts:
-        for s in walk_stmts(stmt):
-            match s:
-                case Store(buffer=b, value=value, index=index):
-                    written.add(b)
-                    for e in (value, *index):
-                        read |= {x.buffer for x in walk(e) if isinstance(x, Load)}
-                case Check(cond=cond) | If(cond=cond):
-                    read |= {x.buffer for x in walk(cond) if isinstance(x, Load)}
-                case Alloc(buffer=b):
-                    local.add(b.name)
-                case _:
-                    continue
-    return read - local, written - local
-
-
-def _is_parallel(s: Stmt) -> bool:
-    return any(isinstance(x, For) and x.binding is Binding.PARALLEL for x in walk_stmts(s))
-
-
-def _with_barriers(s: Stmt) -> Stmt:
-    """Barriers where parts of a parallel region that are not one parallel loop need each other's results."""
-    match s:
-        case For(binding=Binding.PARALLEL):
-            return s
-        case For(body=body) if _is_parallel(body):
-            inner = _with_barriers(body)
-            if _conflict([body], [body]):
-                inner = Block((inner, Barrier()))
-            return replace(s, body=inner)
-        case Block(stmts=stmts) if _is_parallel(s):
-            done: list[Stmt] = []
-            since: list[Stmt] = []  # what has run since the last barrier
-            for part in stmts:
-                if since and _conflict(since, [part]):
-                    done.append(Barrier())
-                    since = []
-                done.append(_with_barriers(part))
-                since.append(part)
-            return Block(tuple(done))
-        case Alloc(body=body):
-            return replace(s, body=_with_barriers(body))
-        case If(then=then, otherwise=otherwise) if _is_parallel(s):
-            other = None if otherwise is None else _with_barriers(otherwise)
-            return replace(s, then=_with_barriers(then), otherwise=other)
-        case _:
-            return s

@@ -257,7 +257,7 @@ def _ordered_axes(s: StatementDef) -> frozenset[str]:
         }
         changed = bool(free & needed)
         free -= needed
-    return frozenset(a.name for a in s.axes) - free or frozenset()
+    return frozenset(a.name for a in s.axes) - free
 
 
 def _bound(e: Expr, env: Env) -> int:

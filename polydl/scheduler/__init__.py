@@ -1,6 +1,6 @@
 """Schedules: the transformations, the `Schedule` value, and recipes."""
 
-from polydl.scheduler.compute import Inline, Privatize
+from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.loops import (
     Collapse,
     Distribute,
@@ -21,6 +21,7 @@ from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.storage import Local, SetLayout
 
 __all__ = [
+    "Accumulate",
     "Collapse",
     "Distribute",
     "Fuse",

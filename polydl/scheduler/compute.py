@@ -8,13 +8,13 @@ from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
 from polydl.dsl.polyhedral import loads, scop_of, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
-from polydl.ir.expr import Expr, Load, Var, as_expr, substitute, transform, walk
+from polydl.ir.expr import Const, Expr, Load, Var, as_expr, substitute, transform, walk
 from polydl.poly import initial_tree
 from polydl.poly.tree import Tree
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict
 
-__all__ = ["Inline", "Privatize"]
+__all__ = ["Accumulate", "Inline", "Privatize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,54 @@ def _require_inlinable(function: Function, producer: Computation) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulate(Transform):
+    """Reduce into a temporary of its own and copy the results: the temporary can then live in registers.
+
+    rewrite:  y[i] = reduce(k) f(i, k)  ->  t[i] = reduce(k) f(i, k);  y[i] = t[i]
+    legal if: always. Must come first: the statements get their original order again.
+    """
+
+    computation: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        function = schedule.function
+        c = function.computation(self.computation)
+        if c.reduction is None or c.reduction.init is None:
+            raise NotApplicable(f"{self.computation} is no reduction with an initial value")
+        _require_untransformed(schedule)
+        kept = tuple(a for a in c.axes if a.name not in c.reduction.axes)
+        if not all(isinstance(a.lower, Const) and isinstance(a.upper, Const) for a in kept):
+            raise NotApplicable(f"{self.computation} is not over a box of constant size")
+        if any(load.buffer == c.target for load in loads(c.value)):
+            raise NotApplicable(f"{self.computation} reads its own result")
+        taken = {t.name for t in function.tensors} | {x.name for x in function.computations}
+        name = next(n for n in (f"{c.name}_acc{k or ''}" for k in range(len(taken) + 1)) if n not in taken)
+        point = tuple(a.var for a in kept)
+        target = function.tensor(c.target)
+        temporary = Tensor(
+            name, target.dtype, tuple(_extent(a) for a in kept), TensorRole.TEMPORARY, tuple(a.lower for a in kept)
+        )
+        outside = tuple(e for e in c.conditions if not _mentions(e, c.reduction.axes))
+        reduce = replace(c, name=name, target=name, index=point)
+        copy = Computation(c.name, kept, outside, c.target, c.index, temporary[point])
+        position = function.computations.index(c)
+        computations = (*function.computations[:position], reduce, copy, *function.computations[position + 1 :])
+        new = replace(function, computations=computations, tensors=_with_temporary(function.tensors, temporary))
+        return Rewritten(original_tree(new), new)
+
+
+def _with_temporary(tensors: tuple[Tensor, ...], new: Tensor) -> tuple[Tensor, ...]:
+    """The tensors with a temporary more; outputs stay last."""
+    results = tuple(t for t in tensors if t.role is TensorRole.OUTPUT)
+    return (*(t for t in tensors if t.role is not TensorRole.OUTPUT), new, *results)
+
+
+def _require_untransformed(schedule: Schedule) -> None:
+    if not all(isinstance(t, Inline | Privatize | Accumulate) for t in schedule.trace):
+        raise NotApplicable("statements change before loops do", next="apply it first")
+
+
+@dataclass(frozen=True, slots=True)
 class Privatize(Transform):
     """Split a reduction into `lanes` independent partial reductions and their combination (rfactor).
 
@@ -99,8 +147,7 @@ class Privatize(Transform):
             raise NotApplicable(f"{self.axis} is not an axis of a reduction of {self.computation}")
         if not schedule.reassociate:
             raise NotApplicable(f"{self.computation} may not be reassociated", why="the schedule's policy forbids it")
-        if schedule.trace and not all(isinstance(t, (Inline, Privatize)) for t in schedule.trace):
-            raise NotApplicable("privatise before the loops are transformed")
+        _require_untransformed(schedule)
         axis = next(a for a in c.axes if a.name == self.axis)
         if axis.lower != as_expr(0):
             raise NotApplicable(f"axis {self.axis} does not start at 0")
@@ -139,7 +186,7 @@ class Privatize(Transform):
         )
         position = function.computations.index(c)
         computations = (*function.computations[:position], first, second, *function.computations[position + 1 :])
-        new = replace(function, computations=computations, tensors=(*function.tensors, partial))
+        new = replace(function, computations=computations, tensors=_with_temporary(function.tensors, partial))
         return Rewritten(original_tree(new), new)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polydl.errors import NotApplicable
-from polydl.poly.affine import Affine, FloorDiv
+from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.tree import Band, Filter, Leaf, Selection, Sequence, Tree, statements_below
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, rename_members, replace_at, restrict, unique_name
@@ -53,6 +53,11 @@ def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
             raise NotApplicable(
                 f"loop coordinate {tile} of {statement} is not a tile number", next="separate the outer loop of a split"
             )
+    match dividend.terms:  # tiles inside aligned blocks are tiles of the whole
+        case ((Mod(whole, block), 1),) if dividend.constant == 0 and block % size == 0:
+            return _full_tile(schedule, statement, whole // size)
+        case _:
+            pass
     bounds = schedule.upper_bound(statement, dividend)
     if bounds is None:
         return None

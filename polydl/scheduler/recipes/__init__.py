@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from polydl.dsl.function import Function
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
-from polydl.ir.expr import Binary, Load
-from polydl.scheduler.recipes.contraction import Contraction, find_contraction, schedule_contraction
+from polydl.scheduler.recipes.contraction import (
+    Contraction,
+    accumulate_all,
+    find_contraction,
+    is_window_reduction,
+    schedule_contraction,
+)
 from polydl.scheduler.recipes.generic import (
     fuse_neighbours,
     inline_all,
@@ -22,7 +27,7 @@ __all__ = ["default_schedule"]
 
 def default_schedule(function: Function, target: Target, *, reassociate: bool = True) -> Schedule:
     """A good legal schedule of `function` for `target`, without search."""
-    schedule = inline_all(Schedule.of(function, reassociate=reassociate))
+    schedule = accumulate_all(inline_all(Schedule.of(function, reassociate=reassociate)))
     tiled = [c.update.name for c in _contractions(schedule)]
     schedule = privatise_rows(schedule, target, keep=tiled)
     done: set[str] = set()
@@ -43,12 +48,7 @@ def _contractions(schedule: Schedule) -> list[Contraction]:
     """The sums of products of the function, and other window reductions that a register tile suits."""
     found = []
     for computation in schedule.function.computations:
-        value, r = computation.value, computation.reduction
-        if r is None:
-            continue
-        products = isinstance(value, Binary) and value.op == "mul"
-        windows = isinstance(value, Load)
-        if not (products or windows):
+        if not is_window_reduction(computation):
             continue
         c = find_contraction(schedule.function, computation.name)
         if c is not None:

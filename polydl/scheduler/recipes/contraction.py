@@ -16,13 +16,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from polydl.dsl.function import Function, StatementDef
+from polydl.dsl.function import Axis, Computation, Function, StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
 from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
 from polydl.poly.tree import members
+from polydl.scheduler.compute import Accumulate
 from polydl.scheduler.loops import Fuse, Parallel, Reorder, Split, Unroll, Vectorize
+from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, loops_of, reads, stride, uses
+from polydl.scheduler.recipes.generic import vectorise
 from polydl.scheduler.recipes.tiles import RegisterTile, choose_tile
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local, SetLayout
@@ -45,14 +48,37 @@ class Contraction:
     outer: tuple[str, ...]  # output axes in order
     reduced: tuple[str, ...]
     vector: str
-    pixels: tuple[str, ...]  # along which the vector operand is reused, innermost first
+    pixels: tuple[str, ...]  # along which the vector operand is reused, innermost first; none where domains are ragged
+
+
+def is_window_reduction(c: Computation) -> bool:
+    """Whether a computation reduces loads (a pool) or products of them (a contraction)."""
+    products = isinstance(c.value, Binary) and c.value.op == "mul"
+    return c.reduction is not None and (products or isinstance(c.value, Load))
+
+
+def accumulate_all(schedule: Schedule) -> Schedule:
+    """Window reductions that cannot keep their accumulators in registers as they are get a temporary to reduce into."""
+    for c in schedule.function.computations:
+        if not is_window_reduction(c) or len(c.axes) == len(c.reduction.axes if c.reduction else ()):
+            continue
+        found = find_contraction(schedule.function, c.name)
+        if found is None or found.epilogue is None:
+            changed = attempt(schedule, Accumulate(c.name))
+            name = next((x.name for x in changed.function.computations if x not in schedule.function.computations), "") if changed else ""
+            if changed is not None and find_contraction(changed.function, name) is not None:
+                schedule = changed
+    return schedule
 
 
 def find_contraction(function: Function, name: str) -> Contraction | None:
     """The contraction that computation `name` is, or None where it is none."""
     computation = function.computation(name)
     r = computation.reduction
-    if r is None or r.init is None or computation.conditions:
+    if r is None or r.init is None:
+        return None
+    ragged = bool(computation.conditions)
+    if not all(any(uses(e, a) for a in r.axes) for e in computation.conditions):
         return None
     statements = {s.name: s for s in function.statements()}
     update, init = statements[name], statements.get(f"{name}_init")
@@ -68,11 +94,11 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
         if len(readers) != 1 or readers[0].op is not None or readers[0].conditions:
             return None
         epilogue = readers[0]
-        wanted = tuple(Var(a.name) for a in epilogue.axes)
         same_box = [(a.lower, a.upper) for a in epilogue.axes] == [
             (a.lower, a.upper) for a in computation.axes if a.name not in r.axes
         ]
-        if not same_box or any(x.buffer == target.name and x.index != wanted for x in reads(epilogue)):
+        mine = [x for x in reads(epilogue) if x.buffer == target.name]
+        if not same_box or not all(_is_point(x.index, epilogue.axes) for x in mine):
             return None
     vector = _vector_axis(function, update, epilogue, outer)
     if vector is None or _axis_extent(update, vector) < _LEAST_LANES:
@@ -80,7 +106,15 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update) if uses_load(x, vector))]
     if not reuse:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
-    return Contraction(update, init, epilogue, outer, r.axes, vector, tuple(reversed(reuse)))
+    return Contraction(update, init, epilogue, outer, r.axes, vector, () if ragged else tuple(reversed(reuse)))
+
+
+def _is_point(index: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
+    """Whether subscripts are the axes themselves; the only value of an axis of extent 1 will do for it."""
+    return len(index) == len(axes) and all(
+        i == a.var or (i == a.lower and isinstance(a.lower, Const) and a.upper == as_expr(int(a.lower.value) + 1))
+        for i, a in zip(index, axes, strict=True)
+    )
 
 
 def uses_load(load: Load, axis: str) -> bool:
@@ -162,11 +196,40 @@ def schedule_contraction(schedule: Schedule, c: Contraction, target: Target) -> 
     rows = _axis_extent(c.update, rows_axis) if rows_axis else 1
     steps = prod(_axis_extent(c.update, a) for a in c.reduced)
     shared = any(not uses_load(x, c.vector) for x in reads(c.update))
+    if not c.pixels:
+        vectors = 1
     tile = choose_tile(rows, columns, vectors, steps, target) if shared else _streaming_tile(columns, target)
     schedule = pack_constants(schedule, c, min(tile.vectors, vectors) * lanes if width >= lanes else lanes)
     if c.epilogue is not None:
         schedule = _blocked_accumulator(schedule, c, lanes)
-    return _tile_nest(schedule, c, tile, lanes, columns_axis, rows_axis)
+    macro = _macro_tiles(schedule, c, tile, lanes, steps, target)
+    return _tile_nest(schedule, c, tile, lanes, columns_axis, rows_axis, macro, target)
+
+
+def _macro_tiles(
+    schedule: Schedule, c: Contraction, tile: RegisterTile, lanes: int, steps: int, target: Target
+) -> dict[str, int]:
+    """Sizes of the outer tiles along the vector and the first pixel axis where operands are worth packing, else none.
+
+    Worth it: a product of two run-time operands, the vector operand read again for many pixel tiles and not yet lying
+    as it is read. A block of the pixel operand should stay in half of the second-level cache.
+    """
+    operands = reads(c.update)
+    vector = [x for x in operands if uses_load(x, c.vector)]
+    if not c.pixels or len(operands) != 2 or len(vector) != 1:
+        return {}
+    if schedule.function.tensor(vector[0].buffer).role is TensorRole.CONSTANT:
+        return {}
+    pixels = _axis_extent(c.update, c.pixels[0])
+    size = schedule.function.tensor(c.update.target).dtype.bytes
+    if pixels < 4 * tile.columns or steps * lanes * tile.vectors * size < target.l1d_bytes // 2:
+        return {}
+    rows = max(1, target.l2_bytes // 2 // (steps * size) // tile.columns) * tile.columns
+    width = lanes * tile.vectors
+    blocks = -(-_axis_extent(c.update, c.vector) // width)
+    limit = max(1, target.l3_bytes // 4 // (steps * size * width)) if rows < pixels else blocks
+    chunks = target.cores * -(-blocks // (target.cores * limit))
+    return {c.vector: -(-blocks // chunks) * width, c.pixels[0]: rows}
 
 
 def _streaming_tile(columns: int, target: Target) -> RegisterTile:
@@ -184,15 +247,21 @@ def _blocked_accumulator(schedule: Schedule, c: Contraction, lanes: int) -> Sche
 
 
 def _tile_nest(
-    schedule: Schedule, c: Contraction, tile: RegisterTile, lanes: int, columns: str | None, rows: str | None
+    schedule: Schedule,
+    c: Contraction,
+    tile: RegisterTile,
+    lanes: int,
+    columns: str | None,
+    rows: str | None,
+    macro: dict[str, int],
+    target: Target,
 ) -> Schedule:
     factors = {c.vector: tile.vectors * lanes}
-    if columns is not None and tile.columns > 1:
+    if columns is not None and (tile.columns > 1 or macro):
         factors[columns] = tile.columns
     if rows is not None and tile.rows > 1:
         factors[rows] = tile.rows
-    others = [a for a in c.outer if a not in (c.vector, columns, rows)]
-    order = [*others, c.vector, *(a for a in (rows, columns) if a is not None)]
+    order = [*(a for a in c.outer if a not in (columns, rows)), *(a for a in (rows, columns) if a is not None)]
     heads: list[list[str]] = []  # per statement the outer loops
     unrolled: list[str] = []
     vectors: list[str] = []
@@ -200,13 +269,16 @@ def _tile_nest(
         if s is None:
             continue
         loops = loops_of(schedule, s.name)
-        loop = dict(zip(c.outer, loops, strict=False))
-        outer = [f"{loop[a]}.o" if a in factors else loop[a] for a in order]
-        points = [f"{loop[a]}.i" for a in (rows, columns) if a in factors] + [f"{loop[c.vector]}.i.o"]
-        lane = f"{loop[c.vector]}.i.i"
         reduced: list[str] = []
         if s is c.update:
             schedule, reduced = _reduction_loops(schedule, c, loops[len(c.outer) :])
+        loop = dict(zip(c.outer, loops, strict=False))
+        schedule = schedule.apply(*(Split(loop[a], size) for a, size in macro.items()))
+        blocks = [f"{loop[a]}.o" for a in macro]
+        loop |= {a: f"{loop[a]}.i" for a in macro}
+        outer = blocks + [f"{loop[a]}.o" if a in factors else loop[a] for a in order]
+        points = [f"{loop[a]}.i" for a in (rows, columns) if a in factors] + [f"{loop[c.vector]}.i.o"]
+        lane = f"{loop[c.vector]}.i.i"
         schedule = schedule.apply(
             *(Split(loop[a], f) for a, f in factors.items()),
             Split(f"{loop[c.vector]}.i", lanes),
@@ -215,10 +287,13 @@ def _tile_nest(
         heads.append(outer)
         unrolled += points
         vectors.append(lane)
-    for level in range(len(order)):
+    for level in range(len(heads[0])):
         if len(heads) > 1:
             schedule = schedule.apply(Fuse(tuple(h[level] for h in heads)))
-    for name, axis in zip(heads[0], order, strict=True):
+    if macro:
+        once = macro[c.pixels[0]] >= _axis_extent(c.update, c.pixels[0])
+        schedule = _pack_operands(schedule, c, heads[0][2 if once else 0], heads[0][1], factors[c.vector])
+    for name, axis in zip(heads[0][len(macro) :], order, strict=True):
         if axis in factors:
             for copy in _copies(schedule, name):
                 schedule = attempt(schedule, Separate(copy)) or schedule
@@ -229,9 +304,30 @@ def _tile_nest(
         schedule = schedule.apply(*(Unroll(n) for n in _copies(schedule, name)))
     for name in vectors:
         schedule = schedule.apply(*(Vectorize(n) for n in _copies(schedule, name)))
-    for name in heads[0][:-1] or heads[0]:
+    if macro:
+        packed = [s.name for s in schedule.function.statements() if s.name.endswith("_packed")]
+        schedule = vectorise(schedule, packed, target)
+    for name in heads[0][:1] if macro else heads[0][:-1] or heads[0]:
         for copy in _copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
+    return schedule
+
+
+def _pack_operands(schedule: Schedule, c: Contraction, panels: str, rows: str, width: int) -> Schedule:
+    """Both operands packed: the vector operand in panels of `width` inside loop `panels`, the other inside `rows`."""
+    for load in reads(c.update):
+        tensor = schedule.function.tensor(load.buffer)
+        along = [k for k, i in enumerate(load.index) if uses(i, c.vector)]
+        if len(along) == 1:
+            dims = tuple(f"d{k}" for k in range(tensor.rank))
+            v = along[0]
+            rest = tuple(Var(d) for k, d in enumerate(dims) if k != v)
+            extents = tensor.extents
+            shape = (-(-extents[v] // width), *(n for k, n in enumerate(extents) if k != v), width)
+            layout = Layout(dims, (Var(dims[v]) // width, *rest, Var(dims[v]) % width), tuple(map(as_expr, shape)))
+            schedule = schedule.apply(Pack(tensor.name, panels, c.update.name, layout))
+        else:
+            schedule = schedule.apply(Pack(tensor.name, rows, c.update.name))
     return schedule
 
 

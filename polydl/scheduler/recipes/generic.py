@@ -101,12 +101,12 @@ def _branches(tree: Tree) -> tuple[Filter, ...]:
 
 
 def _share_data(schedule: Schedule, here: Iterable[str], there: Iterable[str]) -> bool:
+    """Whether the second nest reads (or goes on reducing) what the first makes."""
     definitions = {s.name: s for s in schedule.function.statements()}
-
-    def touched(names: Iterable[str]) -> set[str]:
-        return {t for n in names for t in (definitions[n].target, *(x.buffer for x in reads(definitions[n])))}
-
-    return bool(touched(here) & touched(there))
+    made = {definitions[n].target for n in here}
+    wanted = {x.buffer for n in there for x in reads(definitions[n])}
+    continued = {definitions[n].target for n in there if definitions[n].op is not None}
+    return bool(made & (wanted | continued))
 
 
 def _fuse_levels(schedule: Schedule, first: str, second: Filter) -> Schedule | None:
