@@ -13,10 +13,12 @@ from polydl.poly.generate import iterator_names
 from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop
 from polydl.poly.paths import paths
-from polydl.poly.sets import access_relation, from_isl, restrict, schedule_text
+from polydl.poly.sets import access_relation, from_isl, restrict, schedule_text, single_affine
 from polydl.poly.tree import Tree
 
 __all__ = ["Footprint", "footprint"]
+
+SET = islpy.dim_type.set
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ def _range(touched: islpy.Map, d: int, tensor: str) -> tuple[Affine, int]:
     line = touched.project_out(out, d + 1, rank - d - 1).project_out(out, 0, d).set_tuple_name(out, "x")
     hull = line.coalesce().compute_divs().simple_hull()
     found: list[tuple[int, int, Affine]] = []
-    for base in _lower_bounds(hull):
+    # The smallest cell of all arrivals is a base too, if a wide one.
+    smallest = single_affine(line.range().dim_min(0)) if line.range().dim_has_lower_bound(SET, 0) else None
+    for base in [*_lower_bounds(hull), *([] if smallest is None else [smallest])]:
         # { [outer] -> x[cell] } to cell - base
         size = _largest(line, base)
         if size is not None:
@@ -99,18 +103,17 @@ def _range(touched: islpy.Map, d: int, tensor: str) -> tuple[Affine, int]:
 
 def _lower_bounds(hull: islpy.BasicMap) -> list[Affine]:
     """Affine expressions of the inputs below the one output of a relation, from its constraints."""
-    kind = islpy.dim_type.set
     inputs = hull.dim(islpy.dim_type.in_)
     names = [hull.get_dim_name(islpy.dim_type.in_, k) for k in range(inputs)]
     flat = hull.wrap().flatten()
     for k, name in enumerate([*names, "cell'"]):
-        flat = flat.set_dim_name(kind, k, name)
+        flat = flat.set_dim_name(SET, k, name)
     found = []
     listed = flat.get_constraint_list()
     for k in range(listed.n_constraint()):
         constraint = listed.get_at(k)
-        if constraint.is_lower_bound(kind, inputs):
-            value = from_isl(constraint.get_bound(kind, inputs).ceil())
+        if constraint.is_lower_bound(SET, inputs):
+            value = from_isl(constraint.get_bound(SET, inputs).ceil())
             if value is not None and "cell'" not in value.names():
                 found.append(value)
     return found
