@@ -44,6 +44,7 @@ __all__ = [
     "Peak",
     "build",
     "compile_function",
+    "compile_graph",
     "compile_model",
     "measure_peak",
     "program_of",
@@ -126,9 +127,19 @@ def compile_model(
     """
     machine = parse(target)
     _require_precision(precision)
-    network = _Network.of(path, machine, shapes or {}, dims or {}, progress or _silent)
+    report = progress or _silent
+    report("reading the model", 0, 1)
+    return compile_graph(load_model(path, shapes=shapes, dims=dims), Path(path).stem, target=machine, progress=report)
+
+
+def compile_graph(
+    graph: Graph, name: str, *, target: str | Target = "native", progress: Progress | None = None
+) -> Compiled:
+    """Compile an imported network under `name`. Raises UnsupportedOperator, ResourceLimit, UnknownTarget."""
+    machine = parse(target) if isinstance(target, str) else target
+    network = _Network.of(graph, machine, progress or _silent)
     parts = network.parts()
-    assembly = assemble(Path(path).stem, parts, network.specs(network.graph.inputs), network.specs(network.graph.outputs))
+    assembly = assemble(name, parts, network.specs(network.graph.inputs), network.specs(network.graph.outputs))
     network.progress("generating code", len(parts), len(parts) + 1)
     artifact = compile_program(assembly.program, machine)
     network.progress("done", 1, 1)
@@ -159,7 +170,7 @@ def stages(
 ) -> str:
     """A stage of the compilation as text: graph, groups, tree, ast, loops, llvm or asm; of one group or of all."""
     machine = parse(target)
-    network = _Network.of(path, machine, shapes or {}, dims or {}, progress or _silent)
+    network = _Network.of(load_model(path, shapes=shapes, dims=dims), machine, progress or _silent)
     if stage == "graph":
         return str(network.graph)
     chosen = [s for s in network.steps if group is None or s.name == group]
@@ -216,15 +227,8 @@ class _Network:
     schedules: dict[Function, Schedule] = field(default_factory=dict)
 
     @staticmethod
-    def of(
-        path: str | os.PathLike[str],
-        machine: Target,
-        shapes: Mapping[str, tuple[int, ...]],
-        dims: Mapping[str, int],
-        progress: Progress,
-    ) -> _Network:
-        progress("reading the model", 0, 1)
-        graph = isolate_outputs(optimize(load_model(path, shapes=shapes, dims=dims)))
+    def of(graph: Graph, machine: Target, progress: Progress) -> _Network:
+        graph = isolate_outputs(optimize(graph))
         groups = make_groups(graph)
         layouts = choose_layouts(graph, groups, machine.lanes(4))
         working = [g for g in groups if g.name not in layouts.free]
