@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ from polydl.graph.ir import Array, Graph, Node
 from polydl.graph.protobuf import node_proto, type_proto
 
 __all__ = ["evaluate_graph", "evaluate_node", "to_onnx"]
+
+_IR_VERSION: Final = 10  # readable by every runtime of the last years; nothing newer is used
 
 
 def evaluate_node(node: Node, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -56,4 +59,4 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
         [node_proto(n) for n in graph.nodes], graph.name or "graph", infos, outs, constants
     )
     opset = max([graph.opset, *(n.opset for n in graph.nodes)])
-    return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)

@@ -117,11 +117,7 @@ def import_model(
 def unsupported(graph: Graph, supported: Supported | None = None) -> list[Problem]:
     """All nodes of `graph` whose operator is not in the table."""
     allowed = supported or _in_table
-    return [
-        Problem(n.op_type, n.name, _MISSING)
-        for n in graph.nodes
-        if not allowed(n.op_type)
-    ]
+    return [Problem(n.op_type, n.name, _MISSING) for n in graph.nodes if not allowed(n.op_type)]
 
 
 def _beyond(nodes: Iterable[onnx.NodeProto], state: Inference, allowed: Supported) -> list[Problem]:

@@ -131,9 +131,7 @@ class Inference:
 
     def _visit(self, proto: onnx.NodeProto) -> None:
         schema = schema_of(proto, self.opset)
-        while proto.output and proto.output[-1] not in self.used:
-            del proto.output[-1]  # nobody asks for the mask of a Dropout or the indices of a MaxPool
-        proto.output[:] = [o if o in self.used else "" for o in proto.output]
+        self._drop_unused_outputs(proto, schema)
         name = self._unique(proto)
         if schema is None:
             domain = proto.domain or "ai.onnx"
@@ -180,6 +178,16 @@ class Inference:
         else:
             for o, array in folded.items():
                 self.add_constant(o, array)
+
+    def _drop_unused_outputs(self, proto: onnx.NodeProto, schema: defs.OpSchema | None) -> None:
+        """Nobody asks for the mask of a Dropout or the indices of a MaxPool; how many parts a Split has matters."""
+        if schema is None or any(
+            o.option == defs.OpSchema.FormalParameterOption.Variadic for o in schema.outputs
+        ):
+            return
+        while proto.output and proto.output[-1] not in self.used:
+            del proto.output[-1]
+        proto.output[:] = [o if o in self.used else "" for o in proto.output]
 
     def _infer(self, proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> list[Value] | None:
         """Types of the node's outputs; None (and a problem noted) where they depend on data."""

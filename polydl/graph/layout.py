@@ -31,6 +31,7 @@ __all__ = [
     "Slice",
     "choose_layouts",
     "isolate_outputs",
+    "resolve",
     "storage_bytes",
     "storage_shape",
 ]
@@ -97,8 +98,8 @@ def storage_bytes(value: Value, placement: Placement) -> int:
 def isolate_outputs(graph: Graph) -> Graph:
     """The graph with an Identity before every output, so that what computes it is free to choose its own layout.
 
-    The Identity costs nothing where the layout chosen is the output's; it is the copy where an output is a constant or an
-    input. An output that is an input gets a name of its own.
+    The Identity costs nothing where the layout chosen is the output's; it is the copy where an output is a constant
+    or an input. An output that is an input gets a name of its own.
     """
     names = set(graph.values)
     values = dict(graph.values)
@@ -122,9 +123,7 @@ def isolate_outputs(graph: Graph) -> Graph:
     ]
     copies = [Node(f"{o}_output", "Identity", max(graph.opset, 7), (i,), (o,)) for o, i in inner.items()]
     constants = {renamed.get(c, c): a for c, a in graph.constants.items()}
-    return replace(
-        graph, outputs=tuple(outputs), nodes=(*nodes, *copies), values=values, constants=constants
-    )
+    return replace(graph, outputs=tuple(outputs), nodes=(*nodes, *copies), values=values, constants=constants)
 
 
 def _unused(name: str, names: set[str]) -> str:
@@ -141,18 +140,23 @@ def choose_layouts(graph: Graph, groups: Sequence[Group], block: int | None) -> 
             if _blockable(graph, g, block, blocked):
                 blocked |= set(g.outputs)
     external = {*graph.inputs, *graph.outputs, *graph.constants}
-    placements = {v: Placement(block) for v in blocked if v not in external}
-    slices = _slices(graph, groups, placements, external)
-    halos = _halos(graph, groups, placements, slices, external)
-    placements |= {v: replace(placements.get(v, PLAIN), halo=h) for v, h in halos.items()}
-    slices = _offsets(graph, groups, placements, slices)
-    free = frozenset(g.name for g in groups if g.kind is not GroupKind.CONTRACTION and _is_free(g, slices))
+    form = {v: Placement(block) for v in blocked if v not in external}
+    separate: set[str] = set()  # values whose parts turn out to begin at unaligned places
+    while True:
+        slices = _slices(graph, groups, form, external, separate)
+        halos = _halos(graph, groups, form, slices, external)
+        placements = form | {v: replace(form.get(v, PLAIN), halo=h) for v, h in halos.items()}
+        slices = _offsets(graph, groups, placements, slices)
+        unaligned = {s.base for s in slices.values() if s.offset % ALIGNMENT}
+        if not unaligned:
+            break
+        separate |= unaligned
+    free = frozenset(g.name for g in groups if _is_free(g, slices))
     return Layouts(placements, slices, free)
 
 
 def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> bool:
-    """Is the group's result computed per channel, or summed over channels, from operands that allow the blocked
-    form?"""
+    """Is the group's result computed per channel, or summed over channels, from fitting operands?"""
     anchor = group.anchor
     out = graph.values[group.outputs[0]]
     if len(out.shape) < 3 or any(o in graph.outputs for o in group.outputs):
@@ -203,13 +207,15 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
 
 
 def _slices(
-    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], external: set[str]
+    graph: Graph,
+    groups: Sequence[Group],
+    placements: Mapping[str, Placement],
+    external: set[str],
+    separate: set[str],
 ) -> dict[str, Slice]:
     """Which values can lie inside others; offsets are filled in when the halos are known."""
     produced = {o for g in groups for o in g.outputs} - external
     slices: dict[str, Slice] = {}
-    in_output: set[str] = set()  # values stored in a graph output: nothing may lie at an offset inside them
-
     for g in groups:
         node = g.anchor
         if len(g.nodes) != 1:
@@ -219,61 +225,45 @@ def _slices(
                 source, result = node.inputs[0], node.output
                 if not _same_bytes(graph, source, result, placements):
                     continue
-                if result in graph.outputs:
-                    holds_slices = any(s.base == source for s in slices.values())
-                    if source in produced and source not in slices and not holds_slices:
-                        slices[source] = Slice(result, 0)
-                        in_output.add(source)
-                elif source in produced or source in graph.inputs:
-                    slices[result] = Slice(source, 0)
+                root = _root(source, slices)
+                if result not in graph.outputs:
+                    if root in produced or root in graph.inputs:
+                        slices[result] = Slice(source, 0)
+                elif root in produced and _all_whole(graph, root, slices):
+                    slices[root] = Slice(result, 0)  # computed in the output itself
             case "Concat":
-                parts = [i for i in node.inputs if i]
-                whole = node.output
-                fits = (
-                    whole in produced
-                    and len(set(parts)) == len(parts)
-                    and _outermost(graph, node, whole, placements)
-                )
-                roots = {_root(p, slices) for p in parts}
-                # A part must be a buffer of its own: not a slice of something, nor the place of something that is
-                # shared with another part, nor an input.
-                fits = (
-                    fits
-                    and all(p in produced and p not in slices for p in parts)
-                    and len(roots) == len(parts)
-                )
-                if fits and _aligned(graph, whole, parts, placements):
+                parts, whole = list(node.inputs), node.output
+                # A part must be a buffer of its own: not inside something else, and each only once.
+                own = all(p in produced and p not in slices for p in parts) and len(set(parts)) == len(parts)
+                if own and whole in produced - separate and _can_hold(graph, node, whole, parts, placements):
                     slices |= {p: Slice(whole, 0) for p in parts}
             case "Split":
-                source = node.inputs[0]
-                parts = [o for o in node.outputs if o]
-                if (
-                    source in produced
-                    and len(parts) == len(node.outputs)
-                    and _outermost(graph, node, source, placements)
-                    and all(p not in external for p in parts)
-                    and _aligned(graph, source, parts, placements)
-                ):
-                    slices |= {p: Slice(source, 0) for p in parts}
+                whole, parts = node.inputs[0], list(node.outputs)
+                own = whole in produced - separate and all(p and p not in external for p in parts)
+                if own and _can_hold(graph, node, whole, parts, placements):
+                    slices |= {p: Slice(whole, 0) for p in parts}
             case _:
                 continue
-    return {
-        v: s for v, s in slices.items() if not _inside_output(s.base, slices, graph) or _whole(graph, v, s)
-    }
+    return slices
 
 
-def _whole(graph: Graph, value: str, s: Slice) -> bool:
-    return graph.values[value].bytes == graph.values[s.base].bytes
-
-
-def _inside_output(value: str, slices: Mapping[str, Slice], graph: Graph) -> bool:
-    return _root(value, slices) in (*graph.outputs, *graph.inputs)
+def resolve(value: str, slices: Mapping[str, Slice]) -> tuple[str, int]:
+    """The value in whose storage `value` lies (itself, if it has its own), and at which byte."""
+    offset = 0
+    while value in slices:
+        value, offset = slices[value].base, offset + slices[value].offset
+    return value, offset
 
 
 def _root(value: str, slices: Mapping[str, Slice]) -> str:
     while value in slices:
         value = slices[value].base
     return value
+
+
+def _all_whole(graph: Graph, root: str, slices: Mapping[str, Slice]) -> bool:
+    """Is everything that lies in `root` as large as it?"""
+    return all(graph.values[v].bytes == graph.values[root].bytes for v in slices if _root(v, slices) == root)
 
 
 def _same_bytes(graph: Graph, source: str, result: str, placements: Mapping[str, Placement]) -> bool:
@@ -293,25 +283,19 @@ def _same_bytes(graph: Graph, source: str, result: str, placements: Mapping[str,
     )
 
 
-def _outermost(graph: Graph, node: Node, whole: str, placements: Mapping[str, Placement]) -> bool:
-    """Is the axis of a Concat or Split the first storage dimension of `whole` that is larger than 1, or before it?"""
+def _can_hold(
+    graph: Graph, node: Node, whole: str, parts: Sequence[str], placements: Mapping[str, Placement]
+) -> bool:
+    """Are the parts of a Concat or Split one after the other in the storage of `whole`, in the form of their own?
+
+    So if no storage dimension before the axis is larger than 1. (A Split of a halo's interior keeps the halo.)
+    """
+    place = placements.get(whole, PLAIN)
     shape = graph.values[whole].shape
     axis = node.integer("axis") % len(shape)
-    if placements.get(whole, PLAIN).block is not None and axis > 1:
+    if place.block is not None and axis > 1:
         return False
-    return prod(shape[:axis]) == 1
-
-
-def _aligned(graph: Graph, whole: str, parts: Sequence[str], placements: Mapping[str, Placement]) -> bool:
-    """Are the parts stored in the form of the whole, and do all but the last fill a multiple of the alignment?"""
-    for p in parts:
-        value, place = graph.values[p], placements.get(p, PLAIN)
-        # A blocked part is a whole number of channel blocks for each pixel, and of pixels we cannot know the number:
-        # the halo is chosen later.
-        unit = place.channels(value.shape[1]) * value.dtype.bytes if place.block is not None else value.bytes
-        if p != parts[-1] and unit % ALIGNMENT:
-            return False
-    return len({placements.get(p, PLAIN).block for p in (whole, *parts)}) == 1
+    return prod(shape[:axis]) == 1 and all(placements.get(p, PLAIN) == place for p in parts)
 
 
 def _halos(
@@ -391,12 +375,13 @@ def _offsets(
 
 
 def _is_free(group: Group, slices: Mapping[str, Slice]) -> bool:
+    """Has the group nothing to do, because its result already lies where it belongs?"""
     node = group.anchor
     if len(group.nodes) != 1:
         return False
     if group.kind is GroupKind.VIEW:
         a, b = node.inputs[0], node.output
-        return (b in slices and slices[b].base == a) or (a in slices and slices[a].base == b)
+        return (a in slices or b in slices) and resolve(a, slices) == resolve(b, slices)
     if node.op_type == "Concat":
         return all(i in slices and slices[i].base == node.output for i in node.inputs)
     if node.op_type == "Split":

@@ -14,7 +14,7 @@ from typing import Final
 from polydl.errors import InvalidProgram
 from polydl.graph.groups import Group
 from polydl.graph.ir import Graph
-from polydl.graph.layout import Layouts, storage_bytes
+from polydl.graph.layout import Layouts, resolve, storage_bytes
 
 __all__ = ["Buffer", "Location", "MemoryPlan", "Where", "lower_bound", "place_buffers", "plan_memory"]
 
@@ -59,23 +59,13 @@ def plan_memory(graph: Graph, groups: Sequence[Group], layouts: Layouts) -> Memo
     """Places for all values that leave a group; `groups` in the order in which they run."""
     locations = {v: Location(Where.INPUT, k) for k, v in enumerate(graph.inputs)}
     locations |= {v: Location(Where.OUTPUT, k) for k, v in enumerate(graph.outputs) if v not in locations}
-    resolved: dict[str, tuple[str, int]] = {}
-
-    def resolve(value: str) -> tuple[str, int]:
-        """The buffer in which `value` lies, and at which offset."""
-        if value not in resolved:
-            s = layouts.slices.get(value)
-            base, offset = resolve(s.base) if s is not None else (value, 0)
-            resolved[value] = (base, offset + (s.offset if s is not None else 0))
-        return resolved[value]
-
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     made = {o for g in groups for o in g.outputs}
     for step, g in enumerate(groups):
         for v in (*g.inputs, *g.outputs):
             if v in made or v in graph.inputs:
-                base, _ = resolve(v)
+                base, _ = resolve(v, layouts.slices)
                 first.setdefault(base, step)
                 last[base] = step
     buffers = [
@@ -85,7 +75,7 @@ def plan_memory(graph: Graph, groups: Sequence[Group], layouts: Layouts) -> Memo
     ]
     offsets = place_buffers(buffers)
     for v in made:
-        base, offset = resolve(v)
+        base, offset = resolve(v, layouts.slices)
         place = (
             locations[base]
             if base in locations and base not in offsets

@@ -42,10 +42,11 @@ def model(
         [info(o, None, dtype if output_dtype is None else output_dtype) for o in outputs],
         [numpy_helper.from_array(np.asarray(a), name=n) for n, a in (constants or {}).items()],
     )
-    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, v) for d, v in (domains or {}).items())]
-    return helper.make_model(
-        graph, opset_imports=imports, functions=list(functions), ir_version=ir_version
-    )
+    imports = [
+        helper.make_opsetid("", opset),
+        *(helper.make_opsetid(d, v) for d, v in (domains or {}).items()),
+    ]
+    return helper.make_model(graph, opset_imports=imports, functions=list(functions), ir_version=ir_version)
 
 
 def graph_of(proto: onnx.ModelProto, **options: Any) -> Graph:

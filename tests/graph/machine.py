@@ -92,3 +92,10 @@ def functions_of(graph: Graph, block: int | None) -> list[Function]:
     groups = make_groups(graph)
     layouts = choose_layouts(graph, groups, block)
     return [lower_group(graph, g, layouts).function for g in groups if g.name not in layouts.free]
+
+
+def plan_of(graph: Graph, block: int | None) -> MemoryPlan:
+    """The network's memory plan."""
+    graph = isolate_outputs(graph)
+    groups = make_groups(graph)
+    return plan_memory(graph, groups, choose_layouts(graph, groups, block))

@@ -38,7 +38,9 @@ def test_shape_arithmetic_becomes_constant() -> None:
     assert set(g.constants) == {"t"}, "what only folded nodes read is dropped"
 
 
-@pytest.mark.parametrize(("start", "end", "expected"), [(None, None, [2, 3, 4]), (1, None, [3, 4]), (-2, -1, [3]), (2, 1, [])])
+@pytest.mark.parametrize(
+    ("start", "end", "expected"), [(None, None, [2, 3, 4]), (1, None, [3, 4]), (-2, -1, [3]), (2, 1, [])]
+)
 def test_shape_with_bounds(start: int | None, end: int | None, expected: list[int]) -> None:
     bounds = {k: v for k, v in (("start", start), ("end", end)) if v is not None}
     nodes = [node("Shape", ["x"], ["s"], **bounds), node("Add", ["s", "zero"], ["y"])]
@@ -60,7 +62,13 @@ def test_large_fills_cost_no_memory() -> None:
 
 
 def test_initialisers_listed_as_inputs() -> None:
-    m = model([node("Add", ["x", "w"], ["y"])], {"x": [2], "w": [2]}, constants={"w": np.ones(2, np.float32)}, opset=8, ir_version=3)
+    m = model(
+        [node("Add", ["x", "w"], ["y"])],
+        {"x": [2], "w": [2]},
+        constants={"w": np.ones(2, np.float32)},
+        opset=8,
+        ir_version=3,
+    )
     g = graph_of(m)
     assert g.inputs == ("x",)
     assert set(g.constants) == {"w"}
@@ -70,7 +78,9 @@ def test_initialisers_listed_as_inputs() -> None:
 def test_known_branches_are_taken(condition: bool) -> None:
     def branch(op: str) -> onnx.GraphProto:
         inner = [node(op, ["x"], ["t"]), node("Add", ["t", "w"], ["out"])]
-        return helper.make_graph(inner, op, [], [info("out", [2])], [numpy_helper.from_array(np.ones(2, np.float32), "w")])
+        return helper.make_graph(
+            inner, op, [], [info("out", [2])], [numpy_helper.from_array(np.ones(2, np.float32), "w")]
+        )
 
     nodes = [
         node("If", ["c"], ["m"], name="choose", then_branch=branch("Neg"), else_branch=branch("Abs")),
@@ -141,22 +151,46 @@ def test_every_operator_set(opset: int) -> None:
         node("Flatten", ["d"], ["y"]),
     ]
     rng = np.random.default_rng(0)
-    constants = {"w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32), "s": rng.random(4).astype(np.float32)}
+    constants = {
+        "w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        "s": rng.random(4).astype(np.float32),
+    }
     g = graph_of(model(nodes, {"x": [1, 3, 8, 8]}, constants=constants, opset=opset))
     assert g.values["y"].shape == (1, 4)
     assert np.all(np.isfinite(run(g, **randoms(g))[0]))
 
 
-@pytest.mark.parametrize("value", [{"value_int": 3}, {"value_ints": [1, 2]}, {"value_float": 1.5}, {"value_floats": [1.0, 2.0]}])
+@pytest.mark.parametrize(
+    "value", [{"value_int": 3}, {"value_ints": [1, 2]}, {"value_float": 1.5}, {"value_floats": [1.0, 2.0]}]
+)
 def test_constant_spellings(value: dict[str, Any]) -> None:
     kind = FLOAT if "float" in next(iter(value)) else INT64
-    nodes = [node("Constant", [], ["c"], **value), node("Cast", ["c"], ["d"], to=FLOAT), node("Add", ["x", "d"], ["y"])]
+    nodes = [
+        node("Constant", [], ["c"], **value),
+        node("Cast", ["c"], ["d"], to=FLOAT),
+        node("Add", ["x", "d"], ["y"]),
+    ]
     g = graph_of(model(nodes, {"x": [2]}))
     np.testing.assert_array_equal(g.constants["d"], np.float32(next(iter(value.values()))))
     assert kind in (FLOAT, INT64)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.bool_])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        np.float16,
+        np.float64,
+        np.int8,
+        np.uint8,
+        np.int16,
+        np.uint16,
+        np.int32,
+        np.uint32,
+        np.int64,
+        np.uint64,
+        np.bool_,
+    ],
+)
 @pytest.mark.parametrize("raw", [True, False])
 def test_tensor_contents(dtype: Any, raw: bool) -> None:
     array = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)

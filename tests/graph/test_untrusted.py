@@ -1,4 +1,5 @@
-"""Files that are no models, models that lie, and models that ask for too much: refused, before anything is allocated."""
+"""Files that are no models, models that lie, and models that ask for too much: refused, before anything is
+allocated."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def test_file_over_the_limit(tmp_path: Path) -> None:
 
 
 def test_cycle_is_named() -> None:
-    nodes = [node("Add", ["x", "b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second"), node("Relu", ["b"], ["y"])]
+    nodes = [
+        node("Add", ["x", "b"], ["a"], name="first"),
+        node("Relu", ["a"], ["b"], name="second"),
+        node("Relu", ["b"], ["y"]),
+    ]
     with pytest.raises(InvalidModel, match=r"cycle of 2 nodes") as e:
         graph_of(model(nodes, {"x": [2]}))
     assert "first" in str(e.value)
@@ -116,7 +121,12 @@ def test_huge_constant(dims: list[int]) -> None:
     ],
 )
 def test_huge_results_are_refused_before_they_are_made(nodes: list[onnx.NodeProto]) -> None:
-    constants = {"size": np.array([1 << 40]), "zero": np.array(0), "one": np.array(1), "end": np.array(1 << 40)}
+    constants = {
+        "size": np.array([1 << 40]),
+        "zero": np.array(0),
+        "one": np.array(1),
+        "end": np.array(1 << 40),
+    }
     with pytest.raises(ResourceLimit):
         graph_of(model(nodes, {"x": [1]}, constants=constants))
 
@@ -156,7 +166,16 @@ def test_external_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["/etc/passwd", "../secret.bin", "sub/../../secret.bin", "C:\\secret.bin", "..\\secret.bin", "", "\\\\host\\share"]
+    "location",
+    [
+        "/etc/passwd",
+        "../secret.bin",
+        "sub/../../secret.bin",
+        "C:\\secret.bin",
+        "..\\secret.bin",
+        "",
+        "\\\\host\\share",
+    ],
 )
 def test_external_data_outside_the_folder(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"
@@ -203,7 +222,15 @@ def test_all_unsupported_operators_at_once() -> None:
     with pytest.raises(UnsupportedOperator) as e:
         graph_of(m, supported=lambda op: op != "Det")
     text = str(e.value)
-    for word in ("NonZero", "where", "com.microsoft.GridMagic", "magic", "ai.onnx.ml.TreeEnsembleRegressor", "Det", "det"):
+    for word in (
+        "NonZero",
+        "where",
+        "com.microsoft.GridMagic",
+        "magic",
+        "ai.onnx.ml.TreeEnsembleRegressor",
+        "Det",
+        "det",
+    ):
         assert word in text
     assert e.value.exit_code == 3
 
@@ -226,7 +253,12 @@ def test_element_types_without_a_counterpart() -> None:
     with pytest.raises(UnsupportedOperator, match="string"):
         graph_of(model([node("Identity", ["x"], ["y"])], {"x": [2]}, dtype=TensorProto.STRING))
     with pytest.raises(UnsupportedOperator, match="bfloat16"):
-        graph_of(model([node("Cast", ["x"], ["z"], to=TensorProto.BFLOAT16), node("Cast", ["z"], ["y"], to=FLOAT)], {"x": [2]}))
+        graph_of(
+            model(
+                [node("Cast", ["x"], ["z"], to=TensorProto.BFLOAT16), node("Cast", ["z"], ["y"], to=FLOAT)],
+                {"x": [2]},
+            )
+        )
 
 
 @pytest.mark.parametrize(("opset", "said"), [(5, "oldest"), (999, "installed onnx")])
@@ -238,17 +270,26 @@ def test_operator_sets_out_of_range(opset: int, said: str) -> None:
 def test_recursive_and_exploding_functions() -> None:
     def function(name: str, *calls: str) -> onnx.FunctionProto:
         values = ["a", *(f"t{k}" for k in range(len(calls) - 1)), "b"]
-        body = [node(c, [values[k]], [values[k + 1]], domain="" if c == "Relu" else "f") for k, c in enumerate(calls)]
-        return helper.make_function("f", name, ["a"], ["b"], body, [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)])
+        body = [
+            node(c, [values[k]], [values[k + 1]], domain="" if c == "Relu" else "f")
+            for k, c in enumerate(calls)
+        ]
+        return helper.make_function(
+            "f", name, ["a"], ["b"], body, [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+        )
 
     call = [node("f0", ["x"], ["y"], domain="f")]
-    recursive = model(call, {"x": [2]}, functions=[function("f0", "f1"), function("f1", "f0")], domains={"f": 1})
+    recursive = model(
+        call, {"x": [2]}, functions=[function("f0", "f1"), function("f1", "f0")], domains={"f": 1}
+    )
     with pytest.raises(InvalidModel, match="calls itself"):
         graph_of(recursive)
     levels = [function(f"f{k}", *[f"f{k + 1}"] * 10) for k in range(12)] + [function("f12", "Relu")]
     with pytest.raises(ResourceLimit, match="nodes"):
         graph_of(model(call, {"x": [2]}, functions=levels, domains={"f": 1}))
-    fine = model(call, {"x": [2]}, functions=[function("f0", "f1", "f1"), function("f1", "Relu")], domains={"f": 1})
+    fine = model(
+        call, {"x": [2]}, functions=[function("f0", "f1", "f1"), function("f1", "Relu")], domains={"f": 1}
+    )
     assert [n.op_type for n in graph_of(fine).nodes] == ["Relu", "Relu"]
 
 

@@ -122,10 +122,10 @@ def _absorb(e: Editor, contraction: Node, affine: _Affine) -> bool:
     )
     new_bias = old if affine.scale is None else old * affine.scale
     new_bias = new_bias if affine.shift is None else new_bias + affine.shift
-    made = [a.astype(dtype) for a in (new_weight, new_bias) if a is not None]
     with np.errstate(over="ignore"):
-        if any(not np.all(np.isfinite(a)) for a in made):
-            return False
+        made = [a.astype(dtype) for a in (new_weight, new_bias) if a is not None]
+    if any(not np.all(np.isfinite(a)) for a in made):
+        return False
     inputs = list(contraction.inputs)
     if new_weight is not None:
         inputs[1] = e.add_constant(inputs[1], new_weight.astype(dtype))
