@@ -42,7 +42,12 @@ _CACHES: Final = {
     "x86-64-avx512": host.Caches(32 * 1024, 1024**2, 1024**2 + 384 * 1024),
     "aarch64": host.Caches(64 * 1024, 1024**2, 1024**2),
 }
-_NAMED_FEATURES: Final = {"x86-64": ("sse2",), "x86-64-avx2": _V3, "x86-64-avx512": _V4, "aarch64": ("fp-armv8", "neon")}
+_NAMED_FEATURES: Final = {
+    "x86-64": ("sse2",),
+    "x86-64-avx2": _V3,
+    "x86-64-avx512": _V4,
+    "aarch64": ("fp-armv8", "neon"),
+}
 
 
 def target_names() -> tuple[str, ...]:
@@ -55,7 +60,8 @@ def native() -> Target:
     arch = host.machine()
     if arch not in ("x86-64", "aarch64"):
         raise UnknownTarget(
-            f"no native target for the architecture '{arch}'", next=f"name one of {', '.join(_NAMED_FEATURES)}"
+            f"no native target for the architecture '{arch}'",
+            next=f"name one of {', '.join(_NAMED_FEATURES)}",
         )
     flags = host.cpu_flags()
     table = _X86_FEATURES if arch == "x86-64" else _ARM_FEATURES
@@ -70,7 +76,9 @@ def parse(text: str) -> Target:
     name, *extra = text.strip().split("+")
     known = set(_X86_FEATURES.values()) | set(_ARM_FEATURES.values())
     if name not in target_names():
-        raise UnknownTarget(f"unknown target '{name}'", next=f"use one of {', '.join(target_names())}, or NAME+feature")
+        raise UnknownTarget(
+            f"unknown target '{name}'", next=f"use one of {', '.join(target_names())}, or NAME+feature"
+        )
     base = native() if name == "native" else None
     arch: Arch = base.arch if base else "aarch64" if name == "aarch64" else "x86-64"
     usable = set((_X86_FEATURES if arch == "x86-64" else _ARM_FEATURES).values())
@@ -78,7 +86,10 @@ def parse(text: str) -> Target:
         if feature not in usable:
             why = f"it is a feature of another architecture than {arch}" if feature in known else ""
             raise UnknownTarget(
-                f"unknown target feature '{feature}'", where=text, why=why, next=f"use any of {', '.join(sorted(usable))}"
+                f"unknown target feature '{feature}'",
+                where=text,
+                why=why,
+                next=f"use any of {', '.join(sorted(usable))}",
             )
     if base is not None:
         caches = host.Caches(base.l1d_bytes, base.l2_bytes, base.l3_bytes, base.line_bytes)

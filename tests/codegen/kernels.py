@@ -43,12 +43,13 @@ from polydl.ir.kernel import (
 )
 
 ROWS, COLUMNS, STRIDE = 5, 40, 3
-I, J, K, N = Var("i"), Var("j"), Var("k"), Var("n")
+VI, VJ, VK, N = Var("i"), Var("j"), Var("k"), Var("n")
 
 _SHAPES = {
     "A": ((ROWS, COLUMNS), F32, Role.INPUT),
     "B": ((COLUMNS * STRIDE,), I32, Role.CONSTANT),
-    "OUT": ((ROWS, COLUMNS * STRIDE), F32, Role.OUTPUT),
+    "OUT": ((ROWS, COLUMNS), F32, Role.OUTPUT),
+    "THIRD": ((ROWS, COLUMNS * STRIDE), F32, Role.OUTPUT),
     "INTS": ((ROWS, COLUMNS), I32, Role.INOUT),
     "SUM": ((ROWS,), I32, Role.INOUT),
     "TOP": ((ROWS, 2), F32, Role.INOUT),
@@ -79,7 +80,9 @@ def _index(draw: st.DrawFn, names: list[Var]) -> Expr:
 
 @st.composite
 def _cond(draw: st.DrawFn, names: list[Var]) -> Expr:
-    e = Binary(draw(st.sampled_from(["lt", "ge", "eq", "ne", "gt", "le"])), draw(_index(names)), draw(_index(names)))
+    e = Binary(
+        draw(st.sampled_from(["lt", "ge", "eq", "ne", "gt", "le"])), draw(_index(names)), draw(_index(names))
+    )
     if draw(st.booleans()):
         e = and_(e, draw(_cond(names)))
     return e
@@ -93,17 +96,23 @@ def _expr(draw: st.DrawFn, dtype: DType, names: list[Var], local: bool, depth: i
     match draw(st.sampled_from(kinds)):
         case "load" if dtype == F32:
             if draw(st.booleans()):
-                return Load("A", (I, J), F32)
-            return Load("A", (_wrapped(draw(_index(names)), ROWS), _wrapped(draw(_index(names)), COLUMNS)), F32)
+                return Load("A", (VI, VJ), F32)
+            return Load(
+                "A", (_wrapped(draw(_index(names)), ROWS), _wrapped(draw(_index(names)), COLUMNS)), F32
+            )
         case "load":
-            subscript = draw(st.sampled_from([J, J * STRIDE, J * 2 + 1, I, _wrapped(draw(_index(names)), COLUMNS)]))
+            subscript = draw(
+                st.sampled_from([VJ, VJ * STRIDE, VJ * 2 + 1, VI, _wrapped(draw(_index(names)), COLUMNS)])
+            )
             return Load("B", (subscript,), I32)
         case "guarded":
             where = draw(_index(names))
             buffer, extent, source = ("A", COLUMNS, F32) if dtype == F32 else ("B", COLUMNS * STRIDE, I32)
-            index = (I, where) if buffer == "A" else (where,)
+            index = (VI, where) if buffer == "A" else (where,)
             inside = and_(where >= 0, where < extent)
-            return Select(inside, Load(buffer, index, source), Const(0, dtype) if dtype != F32 else Const(1.0, F32))
+            return Select(
+                inside, Load(buffer, index, source), Const(0, dtype) if dtype != F32 else Const(1.0, F32)
+            )
         case "const":
             n = draw(st.integers(-3, 3))
             return Const(float(n), F32) if dtype == F32 else Const(n, I32)
@@ -128,29 +137,33 @@ def _stmt(draw: st.DrawFn, names: list[Var], local: bool, depth: int = 2) -> Stm
         kinds += ["if", "ifelse", "let", "block", "for", "alloc", "prefetch"]
     match draw(st.sampled_from(kinds)):
         case "out":
-            return Store("OUT", (I, J), draw(_expr(F32, names, local)))
+            return Store("OUT", (VI, VJ), draw(_expr(F32, names, local)))
         case "ints":
-            return Store("INTS", (I, J), draw(_expr(I32, names, local)))
+            return Store("INTS", (VI, VJ), draw(_expr(I32, names, local)))
         case "strided":
-            return Store("OUT", (I, J * STRIDE), draw(_expr(F32, names, local)))
+            return Store("THIRD", (VI, VJ * STRIDE), draw(_expr(F32, names, local)))
         case "update":
-            return Store("INTS", (I, J), Load("INTS", (I, J), I32) + draw(_expr(I32, names, local, 1)))
+            return Store("INTS", (VI, VJ), Load("INTS", (VI, VJ), I32) + draw(_expr(I32, names, local, 1)))
         case "sum":
-            return Store("SUM", (I,), Load("SUM", (I,), I32) + draw(_expr(I32, names, local)))
+            return Store("SUM", (VI,), Load("SUM", (VI,), I32) + draw(_expr(I32, names, local)))
         case "top":
-            return Store("TOP", (I, _c(1)), maximum(Load("TOP", (I, _c(1)), F32), draw(_expr(F32, names, local))))
+            return Store(
+                "TOP", (VI, _c(1)), maximum(Load("TOP", (VI, _c(1)), F32), draw(_expr(F32, names, local)))
+            )
         case "if":
             return If(draw(_cond(names)), draw(_stmt(names, local, depth - 1)))
         case "ifelse":
-            return If(draw(_cond(names)), draw(_stmt(names, local, depth - 1)), draw(_stmt(names, local, depth - 1)))
+            return If(
+                draw(_cond(names)), draw(_stmt(names, local, depth - 1)), draw(_stmt(names, local, depth - 1))
+            )
         case "let":
             x = Var(f"x{len(names)}")  # names are not bound twice on a path
             return Let(x.name, _wrapped(draw(_index(names)), 9), draw(_stmt([*names, x], local, depth - 1)))
         case "for":
-            upper = draw(st.sampled_from([_c(3), minimum(I + 1, 2)]))
+            upper = draw(st.sampled_from([_c(3), minimum(VI + 1, 2)]))
             binding = draw(st.sampled_from([Binding.SEQUENTIAL, Binding.UNROLL]))
-            body = draw(_stmt([*names, K] if K not in names else names, local, depth - 1))
-            return body if K in names else For("k", _c(0), upper, body, binding)
+            body = draw(_stmt([*names, VK] if VK not in names else names, local, depth - 1))
+            return body if VK in names else For("k", _c(0), upper, body, binding)
         case "alloc":
             if local:
                 return draw(_stmt(names, local, depth - 1))
@@ -159,7 +172,7 @@ def _stmt(draw: st.DrawFn, names: list[Var], local: bool, depth: int = 2) -> Stm
             memory = draw(st.sampled_from([Memory.LOCAL, Memory.REGISTER]))
             return Alloc(Buffer("T", F32, (_c(2),), memory), body)
         case "prefetch":
-            return Block((Prefetch("A", (I, J)), draw(_stmt(names, local, depth - 1))))
+            return Block((Prefetch("A", (VI, VJ)), draw(_stmt(names, local, depth - 1))))
         case _:
             return Block((draw(_stmt(names, local, depth - 1)), draw(_stmt(names, local, depth - 1))))
 
@@ -168,16 +181,24 @@ def _stmt(draw: st.DrawFn, names: list[Var], local: bool, depth: int = 2) -> Stm
 def kernels(draw: st.DrawFn) -> tuple[Kernel, dict[str, int]]:
     """A kernel over the arrays of `arrays()`, and its sizes."""
     length = draw(st.sampled_from([1, 2, 3, 4, 7, 8, 16, 17, 24, 32, 40]))
-    upper = draw(st.sampled_from([_c(length), minimum(N, length), minimum(_c(length), N - I * 4)]))
-    inner = For("j", _c(0), upper, draw(_stmt([I, J], False)), Binding.VECTOR, 1, length)
+    upper = draw(st.sampled_from([_c(length), minimum(N, length), minimum(_c(length), N - VI * 4)]))
+    inner = For("j", _c(0), upper, draw(_stmt([VI, VJ], False)), Binding.VECTOR, 1, length)
     body: Stmt = inner
     if draw(st.booleans()):
         tail = draw(st.sampled_from([Binding.UNROLL, Binding.SEQUENTIAL]))
-        body = Block((inner, For("j", _c(0), _c(3), draw(_stmt([I, J], False)), tail)))
+        body = Block((inner, For("j", _c(0), _c(3), draw(_stmt([VI, VJ], False)), tail)))
     outer = draw(st.sampled_from([Binding.SEQUENTIAL, Binding.PARALLEL, Binding.UNROLL]))
     first = draw(st.sampled_from([0, 0, 1]))
-    nest = For("i", _c(first), draw(st.sampled_from([_c(ROWS), minimum(N, ROWS)])), body, outer, draw(st.sampled_from([1, 1, 2])))
+    nest = For(
+        "i",
+        _c(first),
+        draw(st.sampled_from([_c(ROWS), minimum(N, ROWS)])),
+        body,
+        outer,
+        draw(st.sampled_from([1, 1, 2])),
+    )
     params = tuple(
-        Param(Buffer(name, dtype, tuple(_c(x) for x in shape)), role) for name, (shape, dtype, role) in _SHAPES.items()
+        Param(Buffer(name, dtype, tuple(_c(x) for x in shape)), role)
+        for name, (shape, dtype, role) in _SHAPES.items()
     )
     return Kernel("made", ("n",), params, nest), {"n": draw(st.sampled_from([0, 1, 3, 8, 20, 50]))}

@@ -55,7 +55,11 @@ def program_of(kernel: Kernel) -> Program:
     """A program of one step, whose inputs and outputs are the kernel's parameters in order."""
     inputs, outputs, slots = [], [], []
     for param in kernel.params:
-        shape = tuple(x.name if isinstance(x, Var) else int(x.value) for x in param.buffer.shape if isinstance(x, Var | Const))
+        shape = tuple(
+            x.name if isinstance(x, Var) else int(x.value)
+            for x in param.buffer.shape
+            if isinstance(x, Var | Const)
+        )
         spec = TensorSpec(param.buffer.name, param.buffer.dtype, shape)
         if param.role in (Role.INPUT, Role.CONSTANT):
             slots.append(Slot(Space.INPUT, len(inputs)))
@@ -63,7 +67,9 @@ def program_of(kernel: Kernel) -> Program:
         else:
             slots.append(Slot(Space.OUTPUT, len(outputs)))
             outputs.append(spec)
-    return Program(kernel.name, (Step(kernel.name, kernel, tuple(slots)),), tuple(inputs), tuple(outputs), kernel.sizes)
+    return Program(
+        kernel.name, (Step(kernel.name, kernel, tuple(slots)),), tuple(inputs), tuple(outputs), kernel.sizes
+    )
 
 
 def call(

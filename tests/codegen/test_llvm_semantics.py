@@ -26,13 +26,18 @@ def interesting(dtype: DType, count: int) -> np.ndarray:
     if dtype.is_float:
         info = np.finfo(dtype.numpy)
         corners = [0.0, -0.0, 1, -1, np.nan, np.inf, -np.inf, 0.5, -1.5, 2.5, float(info.max), float(info.tiny),
-                   127.9, -129, 255.5, 65536, 2.0**31, -(2.0**31) - 1000, 2.0**32, 2.0**63, -(2.0**63), 2.0**64, 1e30]  # fmt: skip
+                   127.9, -129, 255.5, 65536, 2.0**31, -(2.0**31) - 1000, 2.0**32, 2.0**63, -(2.0**63), 2.0**64,
+                   1e30]  # fmt: skip
         values = np.concatenate([corners, rng.standard_normal(count) * 10.0 ** rng.integers(-3, 12, count)])
     else:
         info = np.iinfo(dtype.numpy)
         corners = [info.min, info.max, 0, 1, 2, 3, info.max - 1, info.min + 1, dtype.bits, dtype.bits - 1, 7]
         values = np.concatenate(
-            [np.array(corners, dtype.numpy), np.array([-1]).astype(dtype.numpy), rng.integers(info.min, info.max, count, dtype.numpy)]
+            [
+                np.array(corners, dtype.numpy),
+                np.array([-1]).astype(dtype.numpy),
+                rng.integers(info.min, info.max, count, dtype.numpy),
+            ]
         )
     return values.astype(dtype.numpy)[:count]
 
@@ -44,7 +49,9 @@ def pairs(dtype: DType) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def elementwise(name: str, inputs: dict[str, DType], outputs: dict[str, Expr], n: int, binding: Binding) -> Kernel:
+def elementwise(
+    name: str, inputs: dict[str, DType], outputs: dict[str, Expr], n: int, binding: Binding
+) -> Kernel:
     """`OUT[i] = expression over IN[i]` for every output, in one loop over n."""
     i = Var("i")
     length = Const(n, INDEX)
@@ -83,7 +90,9 @@ def test_binary_operators(target: str, dtype: DType, binding: Binding) -> None:
     else:
         ops = BINARY_OPS - {"and", "or"} - (INTEGER_ONLY if dtype.is_float else set())
     x, y = pairs(dtype)
-    kernel = elementwise("binary", {"A": dtype, "B": dtype}, {op: Binary(op, a, b) for op in sorted(ops)}, len(x), binding)
+    kernel = elementwise(
+        "binary", {"A": dtype, "B": dtype}, {op: Binary(op, a, b) for op in sorted(ops)}, len(x), binding
+    )
     check(kernel, {"A": x, "B": y}, target)
 
 

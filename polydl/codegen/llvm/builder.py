@@ -4,8 +4,9 @@ The builder numbers values and places instructions while it emits them: a pure i
 level in which all its operands are defined (loop-invariant code never reaches a loop body) and is written once per
 level. LLVM is left with the work that needs an analysis; thousands of instructions take milliseconds.
 
-A level is a straight line of basic blocks with one entry: the function body, a loop body, a branch. While an inner level
-is open, nothing but hoisted instructions is appended to the outer ones, so that their end dominates the inner level.
+A level is a straight line of basic blocks with one entry: the function body, a loop body, a branch. While an
+inner level is open, nothing but hoisted instructions is appended to the outer ones, so that their
+end dominates the inner level.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class FunctionBuilder:
         self.allocas: list[str] = []
         self._count = 0
 
-    # ---- text -----------------------------------------------------------------------------------------------------
+    # ---- text ------------------------------------------------------------------------------------
 
     @property
     def depth(self) -> int:
@@ -87,7 +88,7 @@ class FunctionBuilder:
     def declare(self, text: str) -> None:
         self.declarations.add(text)
 
-    # ---- control flow ---------------------------------------------------------------------------------------------
+    # ---- control flow ----------------------------------------------------------------------------
 
     def begin(self, label: str) -> None:
         """Begin the block `label` in the current level."""
@@ -135,7 +136,7 @@ class FunctionBuilder:
         """An `if` whose sides are emitted one after the other."""
         return Conditional(self, cond)
 
-    # ---- small helpers --------------------------------------------------------------------------------------------
+    # ---- small helpers ---------------------------------------------------------------------------
 
     def splat(self, value: Value, lanes: int) -> Value:
         """A scalar in all `lanes`."""
@@ -145,7 +146,9 @@ class FunctionBuilder:
             text = splat_literal(value.text, value.dtype, lanes)
             return Value(text, value.dtype, lanes, 0, constant=value.constant)
         vector = register_type(value.dtype, lanes)
-        one = self.pure(f"insertelement {vector} poison, {value.type} {value.text}, i64 0", (value,), value.dtype, lanes)
+        one = self.pure(
+            f"insertelement {vector} poison, {value.type} {value.text}, i64 0", (value,), value.dtype, lanes
+        )
         return self.pure(
             f"shufflevector {vector} {one.text}, {vector} poison, <{lanes} x i32> zeroinitializer",
             (one,), value.dtype, lanes,
@@ -208,4 +211,3 @@ class Conditional:
         return self._b.here(
             f"phi {a.type} [ {a.text}, %{ends[0]} ], [ {b.text}, %{ends[1]} ]", a.dtype, a.lanes
         )
-

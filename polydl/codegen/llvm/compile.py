@@ -8,7 +8,7 @@ from polydl.artifact import Artifact, StepInfo
 from polydl.codegen.llvm.kernels import KernelCode, emit_kernel, symbol
 from polydl.codegen.llvm.machine import assembly, attributes, object_code
 from polydl.codegen.llvm.support import barrier_ir
-from polydl.codegen.passes import Unroll, Vectorize, distribute, shared_buffers
+from polydl.codegen.passes import Unroll, Vectorize, accumulate, distribute, shared_buffers
 from polydl.codegen.passes.walk import contains
 from polydl.codegen.program import Program, Slot, Space, Step
 from polydl.ir.kernel import Check, Kernel, Stmt
@@ -22,7 +22,7 @@ _ALIGN = 64
 
 def lower(kernel: Kernel, target: Target) -> Kernel:
     """The kernel that one thread runs, spelled for the target: threads, vectors, unrolled loops."""
-    return Unroll()(Vectorize(target)(distribute(kernel)))
+    return accumulate(Unroll()(Vectorize(target)(distribute(kernel))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ def _up(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _kernel(kernel: Kernel, target: Target, name: str, declarations: set[str], aligned: tuple[bool, ...]) -> KernelCode:
+def _kernel(
+    kernel: Kernel, target: Target, name: str, declarations: set[str], aligned: tuple[bool, ...]
+) -> KernelCode:
     return emit_kernel(lower(kernel, target), target, name, declarations, shared_buffers(kernel), aligned)
 
 
@@ -135,7 +137,8 @@ def _number_checks(kernel: Kernel, messages: list[str]) -> Kernel:
 def _entry(program: Program, entry: str, codes: list[KernelCode]) -> tuple[str, int]:
     """The entry point, and the bytes of shared local buffers it places behind the workspace.
 
-    Steps between two barriers may run at the same time on different threads: their shared buffers get places of their own.
+    Steps between two barriers may run at the same time on different threads: their shared buffers get places
+    of their own.
     """
     lines = [
         f"define i32 @{entry}(ptr %inputs, ptr %outputs, ptr %constants, ptr %workspace, ptr %sizes, i64 %thread, "
@@ -227,4 +230,3 @@ def _slot(name: str, slot: Slot) -> list[str]:
             return [f"  {name} = getelementptr i8, ptr %constants, i64 {slot.offset}"]
         case Space.WORKSPACE:
             return [f"  {name} = getelementptr i8, ptr %workspace, i64 {slot.offset}"]
-

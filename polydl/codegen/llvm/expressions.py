@@ -52,7 +52,7 @@ class Expressions:
         """Forget what was loaded: memory may have changed."""
         self._loaded = [{}]
 
-    # ---- integers as affine forms -----------------------------------------------------------------------------------
+    # ---- integers as affine forms ----------------------------------------------------------------
 
     def index(self, e: Expr, mask: Value | None = None) -> Affine:
         """A 64-bit integer expression as an affine form."""
@@ -119,7 +119,7 @@ class Expressions:
             raise InvalidProgram(f"the variable '{name}' is not bound", where=f"kernel {self.kernel}")
         return self.names[name]
 
-    # ---- expressions ------------------------------------------------------------------------------------------------
+    # ---- expressions -----------------------------------------------------------------------------
 
     def value(self, e: Expr, mask: Value | None = None) -> Value:
         """The value of `e`. Loads in it touch only the lanes of `mask` (a scalar or vector condition, or None)."""
@@ -204,7 +204,7 @@ class Expressions:
             return self.ops.compare(op, lanes, self.ops.cast(I32, limit))
         return self.ops.compare(op, self.offsets.value(x), self.offsets.value(y))
 
-    # ---- loads and selections -----------------------------------------------------------------------------------------
+    # ---- loads and selections --------------------------------------------------------------------
 
     def place(self, buffer: str) -> Place:
         if buffer not in self.places:
@@ -235,7 +235,13 @@ class Expressions:
         return loaded
 
     def _zero(self, e: Expr) -> Value:
-        return floating(0.0, e.dtype) if e.dtype.is_float else boolean(False) if e.dtype == BOOL else integer(0, e.dtype)
+        return (
+            floating(0.0, e.dtype)
+            if e.dtype.is_float
+            else boolean(False)
+            if e.dtype == BOOL
+            else integer(0, e.dtype)
+        )
 
     @staticmethod
     def _key(place: Place, element: Affine) -> str:
@@ -243,7 +249,7 @@ class Expressions:
         return f"{place.pointer} {element.const} {terms} {element.lane} {element.lanes}"
 
     def _safe(self, e: Expr) -> bool:
-        """Whether evaluating `e` now cannot fault and costs no function call: its loads are done already or in bounds."""
+        """Whether evaluating `e` now cannot fault: its loads are done already or in bounds."""
         if isinstance(e, Load):
             if e.mask is not None or any(isinstance(x, Load) for i in e.index for x in walk(i)):
                 return False
@@ -256,7 +262,8 @@ class Expressions:
     def _select(self, e: Select, mask: Value | None) -> Value:
         cond = self.value(e.cond, mask)
         if cond.constant is not None:
-            return self.b.splat(self.value(e.a if cond.constant else e.b, mask), e.lanes)
+            chosen = self.value(e.a if cond.constant else e.b, mask)
+            return self.b.splat(chosen, max(e.lanes, chosen.lanes))
         if self._safe(e.a) and self._safe(e.b):
             return self.ops.select(cond, self.value(e.a, mask), self.value(e.b, mask))
         if cond.lanes > 1:
@@ -264,11 +271,12 @@ class Expressions:
             a = self._aside(e.a, self.meet(mask, cond))
             b = self._aside(e.b, self.meet(mask, other))
             return self.ops.select(cond, a, b)
+        lanes = max(e.lanes, 1 if mask is None else mask.lanes)  # a load of one element, masked, is a vector
         branch = self.b.conditional(cond)
         with branch.then():
-            a = self.b.splat(self._aside(e.a, mask), e.lanes)
+            a = self.b.splat(self._aside(e.a, mask), lanes)
         with branch.otherwise():
-            b = self.b.splat(self._aside(e.b, mask), e.lanes)
+            b = self.b.splat(self._aside(e.b, mask), lanes)
         return branch.phi(branch.close(), a, b)
 
     def _aside(self, e: Expr, mask: Value | None) -> Value:
@@ -304,4 +312,3 @@ def _decide(op: str, low: int, high: int) -> bool | None:
             return True if low == high == 0 else False if low > 0 or high < 0 else None
         case _:
             return True if low > 0 or high < 0 else False if low == high == 0 else None
-

@@ -47,8 +47,8 @@ _LARGEST_ALLOCA: Final = 32 * 1024
 class KernelCode:
     """A function `i32 SYMBOL(buffers…, locals…, sizes…, i64 thread, i64 threads, ptr barrier)` and what it needs.
 
-    `scratch` and `shared` give the bytes of each local buffer, in the order of its pointers among the parameters: scratch
-    is private to a thread, shared is common to all. It returns 0 or the code of a failed check.
+    `scratch` and `shared` give the bytes of each local buffer, in the order of its pointers among the
+    parameters: scratch is private to a thread, shared is common to all. It returns 0 or the code of a failed check.
     """
 
     symbol: str
@@ -63,7 +63,12 @@ def symbol(name: str) -> str:
 
 
 def emit_kernel(
-    kernel: Kernel, target: Target, name: str, declarations: set[str], shared: frozenset[str], aligned: tuple[bool, ...] = ()
+    kernel: Kernel,
+    target: Target,
+    name: str,
+    declarations: set[str],
+    shared: frozenset[str],
+    aligned: tuple[bool, ...] = (),
 ) -> KernelCode:
     """The LLVM function of a lowered kernel, called `name`.
 
@@ -75,7 +80,13 @@ def emit_kernel(
 
 class _KernelEmitter:
     def __init__(
-        self, kernel: Kernel, target: Target, name: str, declarations: set[str], shared: frozenset[str], aligned: tuple[bool, ...]
+        self,
+        kernel: Kernel,
+        target: Target,
+        name: str,
+        declarations: set[str],
+        shared: frozenset[str],
+        aligned: tuple[bool, ...],
     ) -> None:
         self.kernel, self.target, self.name, self.shared = kernel, target, name, shared
         self.sizes = tuple(size for size in kernel.sizes if size not in ("thread", "threads"))
@@ -93,7 +104,7 @@ class _KernelEmitter:
         allocated = (x.buffer.name for x in walk_stmts(kernel.body) if isinstance(x, Alloc))
         self.buffers = tuple(dict.fromkeys((*(p.buffer.name for p in kernel.params), *allocated)))
 
-    # ---- frame --------------------------------------------------------------------------------------------------------
+    # ---- frame -----------------------------------------------------------------------------------
 
     def emit(self) -> KernelCode:
         kernel = self.kernel
@@ -120,7 +131,10 @@ class _KernelEmitter:
         else:
             self.b.do("ret i32 0")
         return KernelCode(
-            self.name, self._function(), tuple(_bytes(x) for x in self.scratch), tuple(_bytes(x) for x in self.common)
+            self.name,
+            self._function(),
+            tuple(_bytes(x) for x in self.scratch),
+            tuple(_bytes(x) for x in self.common),
         )
 
     def _function(self) -> str:
@@ -128,9 +142,13 @@ class _KernelEmitter:
         params = []
         for param, aligned in zip(self.kernel.params, self.aligned, strict=True):
             align = 64 if aligned else param.buffer.dtype.bytes
-            readonly = " readonly" if param.role in (Role.INPUT, Role.CONSTANT) and not self.has_barrier else ""
+            readonly = (
+                " readonly" if param.role in (Role.INPUT, Role.CONSTANT) and not self.has_barrier else ""
+            )
             params.append(f"ptr{mark} nocapture{readonly} align {align} %b.{symbol(param.buffer.name)}")
-        params += [f"ptr{mark} nocapture align 64 {name}" for name in (*self.scratch.values(), *self.common.values())]
+        params += [
+            f"ptr{mark} nocapture align 64 {name}" for name in (*self.scratch.values(), *self.common.values())
+        ]
         params += [f"i64 %s.{symbol(size)}" for size in self.sizes]
         params += ["i64 %thread", "i64 %threads", "ptr %barrier"]
         head = f"define internal i32 @{self.name}({', '.join(params)}) #0 {{"
@@ -142,7 +160,9 @@ class _KernelEmitter:
         padded = list(extents)
         if buffer.memory == Memory.REGISTER and padded and padded[-1] is not None:
             lanes = self.register_lanes.get(buffer.name, 1)
-            padded[-1] = -(-padded[-1] // lanes) * lanes  # every vector of the last dimension lies inside its row
+            padded[-1] = (
+                -(-padded[-1] // lanes) * lanes
+            )  # every vector of the last dimension lies inside its row
         strides: list[int | Value] = []
         for k in range(len(padded)):
             rest = padded[k + 1 :]
@@ -155,7 +175,14 @@ class _KernelEmitter:
                     value = factor if value.constant == 1 else self.e.ops.binary("mul", value, factor)
                 strides.append(value)
         place = Place(
-            buffer.name, buffer.dtype, pointer, align, tuple(strides), extents, buffer.memory, self._scope(buffer.name)
+            buffer.name,
+            buffer.dtype,
+            pointer,
+            align,
+            tuple(strides),
+            extents,
+            buffer.memory,
+            self._scope(buffer.name),
         )
         self.e.places[buffer.name] = place
 
@@ -167,11 +194,11 @@ class _KernelEmitter:
         own, *others = (f'!{{!"{x}", {domain}}}' for x in (name, *(x for x in self.buffers if x != name)))
         return f", !alias.scope !{{{own}}}" + (f", !noalias !{{{', '.join(others)}}}" if others else "")
 
-    # ---- statements ---------------------------------------------------------------------------------------------------
+    # ---- statements ------------------------------------------------------------------------------
 
     def _statement(self, s: Stmt) -> None:
-        """A statement. In kernels with both checks and barriers a failed check ends the enclosing barrier-free part only:
-        the thread must still arrive at the barriers."""
+        """A statement. In kernels with both checks and barriers a failed check ends the enclosing barrier-free
+        part only: the thread must still arrive at the barriers."""
         if self.exit is None and self.has_check and not contains(s, Barrier):
             self.exit = self.b.fresh("skip")
             status = self.b.here(f"load i32, ptr {self.status}", I32)
@@ -225,8 +252,10 @@ class _KernelEmitter:
                         return
                     lanes = None
                 place = e.place(buffer)
-                stored = e.value(value, lanes)
-                e.memory.store(place, e.memory.flatten(place, tuple(e.index(i, lanes) for i in index)), stored, lanes)
+                stored = e.value(value)
+                e.memory.store(
+                    place, e.memory.flatten(place, tuple(e.index(i) for i in index)), stored, lanes
+                )
             case Alloc(buffer=buffer, body=body):
                 before = e.places.get(buffer.name)
                 self._allocate(buffer)
@@ -307,4 +336,3 @@ def _constant(e: Expr) -> int | None:
 
 def _bytes(buffer: Buffer) -> int:
     return max(1, prod(_constant(x) or 0 for x in buffer.shape)) * buffer.dtype.bytes
-

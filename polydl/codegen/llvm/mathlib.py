@@ -1,7 +1,7 @@
 """The mathematical functions of the expression language.
 
-exp, log, tanh and erf of f32 are spelled out (range reduction and a minimax polynomial) for scalars and vectors alike, so
-that a lane and a scalar tail give the same bits; they are within 2 units in the last place over the whole range,
+exp, log, tanh and erf of f32 are spelled out (range reduction and a minimax polynomial) for scalars and vectors alike,
+so that a lane and a scalar tail give the same bits; they are within 2 units in the last place over the whole range,
 subnormals included, and follow IEEE at infinities and NaN. f16 goes through f32. Everything else, and f64, calls the C
 library lane by lane. The polynomials were fitted by Remez exchange to the relative error of the whole function.
 """
@@ -19,7 +19,13 @@ from polydl.errors import InvalidProgram
 
 __all__ = ["call_function"]
 
-_INTRINSICS: Final = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round_even": "roundeven"}
+_INTRINSICS: Final = {
+    "sqrt": "sqrt",
+    "floor": "floor",
+    "ceil": "ceil",
+    "trunc": "trunc",
+    "round_even": "roundeven",
+}
 _LIBM: Final = {
     "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf",
     "pow", "fmod",
@@ -87,7 +93,15 @@ def _exp(ops: Ops, x: Value) -> Value:
     r = ops.mul_add(n, _f(-_LN2_HIGH), clamped)
     r = ops.mul_add(n, _f(-_LN2_LOW), r)
     p = _polynomial(
-        ops, r, (0.49999991059303284, 0.16666419804096222, 0.041668232530355453, 0.008374898694455624, 0.0013836742145940661)
+        ops,
+        r,
+        (
+            0.49999991059303284,
+            0.16666419804096222,
+            0.041668232530355453,
+            0.008374898694455624,
+            0.0013836742145940661,
+        ),
     )
     p = ops.fadd(ops.mul_add(ops.fmul(r, r), p, r), _f(1.0))
     exponent = ops.binary("sub", ops.bitcast(I32, shifted), integer(_bits(_MAGIC), I32))
@@ -110,8 +124,10 @@ def _log(ops: Ops, x: Value) -> Value:
     f = ops.fsub(ops.bitcast(F32, mantissa), _f(1.0))
     square = ops.fmul(f, f)
     p = _polynomial(
-        ops, f, (0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.16623356938362122, 0.14201757311820984,
-                 -0.13160181045532227, 0.1276157796382904, -0.07634502649307251),
+        ops,
+        f,
+        (0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.16623356938362122,
+         0.14201757311820984, -0.13160181045532227, 0.1276157796382904, -0.07634502649307251),
     )  # fmt: skip
     p = ops.mul_add(exponent, _f(_LN2_LOW), ops.fmul(ops.fmul(square, f), p))
     p = ops.mul_add(square, _f(-0.5), p)
@@ -130,7 +146,13 @@ def _tanh(ops: Ops, x: Value) -> Value:
     p = _polynomial(
         ops,
         square,
-        (-0.33333298563957214, 0.13331924378871918, -0.053783830255270004, 0.020795971155166626, -0.005895158275961876),
+        (
+            -0.33333298563957214,
+            0.13331924378871918,
+            -0.053783830255270004,
+            0.020795971155166626,
+            -0.005895158275961876,
+        ),
     )
     small = ops.mul_add(ops.fmul(square, x), p, x)
     power = _exp(ops, ops.fadd(size, size))
@@ -188,7 +210,4 @@ def _pow(ops: Ops, x: Value, y: Value) -> Value:
 
 def _bits(number: float) -> int:
 
-
     return int(struct.unpack("<i", struct.pack("<f", number))[0])
-
-

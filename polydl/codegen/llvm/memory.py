@@ -46,7 +46,7 @@ class Memories:
     def __init__(self, ops: Ops, offsets: Offsets) -> None:
         self.ops, self.b, self.offsets = ops, ops.b, offsets
 
-    # ---- addresses ------------------------------------------------------------------------------------------------
+    # ---- addresses -------------------------------------------------------------------------------
 
     def flatten(self, place: Place, index: tuple[Affine, ...]) -> Affine:
         """The element number of a subscript in row-major order."""
@@ -97,7 +97,7 @@ class Memories:
         rhs = f"getelementptr {memory_type(place.dtype)}, ptr {place.pointer}, {vector.type} {vector.text}"
         return self.b.pure(rhs, (vector,), place.dtype, element.lanes)
 
-    # ---- loads ----------------------------------------------------------------------------------------------------
+    # ---- loads -----------------------------------------------------------------------------------
 
     def load(self, place: Place, element: Affine, mask: Value | None) -> Value:
         """The elements at `element`; masked lanes are 0 and not accessed (registers never fault: read, then blend)."""
@@ -120,7 +120,11 @@ class Memories:
         pointer, align = self.address(place, self._base(element))
         kind = memory_type(place.dtype, lanes)
         if mask is None:
-            return self._bits(self.b.here(f"load {kind}, ptr {pointer.text}, align {align}{place.scopes}", *_raw(place, lanes)))
+            return self._bits(
+                self.b.here(
+                    f"load {kind}, ptr {pointer.text}, align {align}{place.scopes}", *_raw(place, lanes)
+                )
+            )
         name = f"@llvm.masked.load.{_suffix(place.dtype, lanes)}.p0"
         self.b.declare(f"declare {kind} {name}(ptr, <{lanes} x i1>, {kind})")
         call = f"call {kind} {name}(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {kind} zeroinitializer)"
@@ -139,7 +143,9 @@ class Memories:
         base = self._base(element)
         first = self.load(place, Affine(base.const, base.terms, 1, lanes), None)
         second = self.load(place, Affine(base.const + lanes - 1, base.terms, 1, lanes), None)
-        picks = [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)]  # from `second`: lanes + (2i - (lanes-1))
+        picks = [
+            2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)
+        ]  # from `second`: lanes + (2i - (lanes-1))
         indices = ", ".join(f"i32 {p}" for p in picks)
         rhs = f"shufflevector {first.type} {first.text}, {second.type} {second.text}, <{lanes} x i32> <{indices}>"
         return self.b.pure(rhs, (first, second), first.dtype, lanes)
@@ -166,7 +172,7 @@ class Memories:
         return self.b.pure(f"icmp ne {kind} {loaded.text}, zeroinitializer" if loaded.lanes > 1 else
                            f"icmp ne i8 {loaded.text}, 0", (loaded,), BOOL, loaded.lanes)  # fmt: skip
 
-    # ---- stores ---------------------------------------------------------------------------------------------------
+    # ---- stores ----------------------------------------------------------------------------------
 
     def store(self, place: Place, element: Affine, value: Value, mask: Value | None) -> None:
         """Write `value`; a scalar value fills all lanes."""

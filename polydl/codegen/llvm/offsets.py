@@ -86,7 +86,7 @@ class Offsets:
                 return None
             first, last = coefficient * value.low, coefficient * value.high
             low, high = low + min(first, last), high + max(first, last)
-        return (low, high) if -_LIMIT < low and high < _LIMIT else None
+        return (low, high) if low > -_LIMIT and high < _LIMIT else None
 
     def divide(self, a: Affine, divisor: int) -> tuple[Affine, Affine] | None:
         """(quotient, remainder) of floor division by a positive constant where both are affine, else None."""

@@ -7,7 +7,6 @@ where the target has it (kernels are documented to allow that), and nothing else
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 from polydl.codegen.llvm.builder import FunctionBuilder
@@ -22,8 +21,10 @@ _FLOAT: Final = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _FCMP: Final = {"lt": "olt", "le": "ole", "eq": "oeq", "ne": "une", "gt": "ogt", "ge": "oge"}
 # x86's own minimum returns the second operand when either is NaN: two instructions short of the contract's, where
 # LLVM's `minimum` costs six. (bytes of vector, element) -> intrinsic suffix
-_X86_MINMAX: Final = {(16, "f32"): "sse.{op}.ps", (32, "f32"): "avx.{op}.ps.256", (64, "f32"): "avx512.{op}.ps.512",
-                      (16, "f64"): "sse2.{op}.pd", (32, "f64"): "avx.{op}.pd.256", (64, "f64"): "avx512.{op}.pd.512"}  # fmt: skip
+_X86_MINMAX: Final = {
+    (16, "f32"): "sse.{op}.ps", (32, "f32"): "avx.{op}.ps.256", (64, "f32"): "avx512.{op}.ps.512",
+    (16, "f64"): "sse2.{op}.pd", (32, "f64"): "avx.{op}.pd.256", (64, "f64"): "avx512.{op}.pd.512",
+}  # fmt: skip
 
 
 class Ops:
@@ -33,7 +34,7 @@ class Ops:
         self.b = builder
         self.target = target
 
-    # ---- plumbing -------------------------------------------------------------------------------------------------
+    # ---- plumbing --------------------------------------------------------------------------------
 
     def _even(self, *values: Value) -> tuple[Value, ...]:
         lanes = max(v.lanes for v in values)
@@ -60,15 +61,23 @@ class Ops:
         values = self._even(*values)
         symbol = name + ("f" if dtype == F32 else "")
         scalar = register_type(dtype)
-        self.b.declare(f"declare {scalar} @{symbol}({', '.join(scalar for _ in values)}) nounwind willreturn memory(none)")
+        self.b.declare(
+            f"declare {scalar} @{symbol}({', '.join(scalar for _ in values)}) nounwind willreturn memory(none)"
+        )
         if values[0].lanes == 1:
-            return self.b.here(f"call {scalar} @{symbol}({', '.join(f'{v.type} {v.text}' for v in values)})", dtype)
+            return self.b.here(
+                f"call {scalar} @{symbol}({', '.join(f'{v.type} {v.text}' for v in values)})", dtype
+            )
         result = Value("poison", dtype, values[0].lanes)
         for lane in range(values[0].lanes):
             parts = [self.extract(v, lane) for v in values]
-            one = self.b.here(f"call {scalar} @{symbol}({', '.join(f'{scalar} {p.text}' for p in parts)})", dtype)
+            one = self.b.here(
+                f"call {scalar} @{symbol}({', '.join(f'{scalar} {p.text}' for p in parts)})", dtype
+            )
             result = self.b.here(
-                f"insertelement {result.type} {result.text}, {scalar} {one.text}, i64 {lane}", dtype, result.lanes
+                f"insertelement {result.type} {result.text}, {scalar} {one.text}, i64 {lane}",
+                dtype,
+                result.lanes,
             )
         return result
 
@@ -79,9 +88,11 @@ class Ops:
 
     def bitcast(self, dtype: DType, v: Value) -> Value:
         v = self.b.splat(v, v.lanes)
-        return self.b.pure(f"bitcast {v.type} {v.text} to {register_type(dtype, v.lanes)}", (v,), dtype, v.lanes)
+        return self.b.pure(
+            f"bitcast {v.type} {v.text} to {register_type(dtype, v.lanes)}", (v,), dtype, v.lanes
+        )
 
-    # ---- floats, spelled for the mathematical functions ---------------------------------------------------------
+    # ---- floats, spelled for the mathematical functions ------------------------------------------
 
     def fadd(self, a: Value, b: Value) -> Value:
         return self._two("fadd", a, b)
@@ -120,10 +131,13 @@ class Ops:
         lanes = max(cond.lanes, a.lanes, b.lanes)
         a, b = self.b.splat(a, lanes), self.b.splat(b, lanes)
         return self.b.pure(
-            f"select {cond.type} {cond.text}, {a.type} {a.text}, {b.type} {b.text}", (cond, a, b), a.dtype, lanes
+            f"select {cond.type} {cond.text}, {a.type} {a.text}, {b.type} {b.text}",
+            (cond, a, b),
+            a.dtype,
+            lanes,
         )
 
-    # ---- the contract's operators ---------------------------------------------------------------------------------
+    # ---- the contract's operators ----------------------------------------------------------------
 
     def binary(self, op: str, a: Value, b: Value) -> Value:
         """`a op b` for the operators of BINARY_OPS."""
@@ -194,7 +208,9 @@ class Ops:
         safe = self.select(self._two("or", is_zero, minus), one, b)
         remainder = self._two("srem", a, safe)
         if op == "mod":
-            return self._floor_adjust_mod(remainder, safe)  # a mod 1 is 0, which is also the value for 0 and -1
+            return self._floor_adjust_mod(
+                remainder, safe
+            )  # a mod 1 is 0, which is also the value for 0 and -1
         quotient = self._two("sdiv", a, safe)
         if op == "floordiv":
             quotient = self._floor_adjust_div(quotient, remainder, safe)
@@ -271,7 +287,9 @@ class Ops:
             inside_constant = 0 <= amount < a.dtype.bits
             return self._two(opcode, a, b) if inside_constant else self.b.splat(integer(0, a.dtype), a.lanes)
         a, b = self._even(a, b)
-        inside = self.b.pure(f"icmp ult {b.type} {b.text}, {self.b.splat(bits, b.lanes).text}", (b,), BOOL, b.lanes)
+        inside = self.b.pure(
+            f"icmp ult {b.type} {b.text}, {self.b.splat(bits, b.lanes).text}", (b,), BOOL, b.lanes
+        )
         zero = integer(0, a.dtype)
         return self.select(inside, self._two(opcode, a, self.select(inside, b, zero)), zero)
 
@@ -292,7 +310,7 @@ class Ops:
                 ones = boolean(True) if a.dtype == BOOL else integer(-1, a.dtype)
                 return self._two("xor", a, ones)
 
-    # ---- casts ----------------------------------------------------------------------------------------------------
+    # ---- casts -----------------------------------------------------------------------------------
 
     def cast(self, dtype: DType, a: Value) -> Value:
         """`a` converted: float → integer truncates and saturates, NaN becomes 0; to bool is `!= 0`."""
@@ -325,7 +343,9 @@ class Ops:
         )
         if opcode in ("zext", "sext") and a.lanes == 1:
             bits = 1 if a.dtype == BOOL else a.dtype.bits
-            result.low, result.high = (0, 2**bits - 1) if opcode == "zext" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            result.low, result.high = (
+                (0, 2**bits - 1) if opcode == "zext" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            )
         return result
 
     def _saturate(self, dtype: DType, a: Value) -> Value:
@@ -335,8 +355,10 @@ class Ops:
         low = -(2 ** (dtype.bits - 1)) if dtype.kind == "i" else 0
         high = 2 ** (dtype.bits - 1) - 1 if dtype.kind == "i" else 2**dtype.bits - 1
         mantissa = 24 if a.dtype == F32 else 53
-        top = high if high.bit_length() <= mantissa else (high >> (high.bit_length() - mantissa)) << (
-            high.bit_length() - mantissa
+        top = (
+            high
+            if high.bit_length() <= mantissa
+            else (high >> (high.bit_length() - mantissa)) << (high.bit_length() - mantissa)
         )
         clean = self.select(self.unordered(a), floating(0.0, a.dtype), a)
         clamped = self._clamp("max", floating(float(low), a.dtype), clean)
@@ -354,21 +376,20 @@ class Ops:
         number, a = self._even(number, a)
         return self.select(self.compare("lt" if op == "min" else "gt", number, a), number, a)
 
-    # ---- lanes ----------------------------------------------------------------------------------------------------
+    # ---- lanes -----------------------------------------------------------------------------------
 
     def reduce_lanes(self, op: str, a: Value) -> Value:
         """All lanes combined by `op`; halves are combined as long as their number is even."""
-        step: Callable[[Value, Value], Value] = lambda x, y: self.binary(op, x, y)
         if a.lanes == 1:
             return a
         if a.constant is not None:
             a = Value(a.text, a.dtype, a.lanes)
         while a.lanes > 1 and a.lanes % 2 == 0:
             half = a.lanes // 2
-            a = step(self._slice(a, 0, half), self._slice(a, half, half))
+            a = self.binary(op, self._slice(a, 0, half), self._slice(a, half, half))
         result = self.extract(a, 0)
         for lane in range(1, a.lanes):
-            result = step(result, self.extract(a, lane))
+            result = self.binary(op, result, self.extract(a, lane))
         return result
 
     def _slice(self, a: Value, first: int, count: int) -> Value:
@@ -376,7 +397,10 @@ class Ops:
             return self.extract(a, first)
         indices = ", ".join(f"i32 {first + i}" for i in range(count))
         return self.b.pure(
-            f"shufflevector {a.type} {a.text}, {a.type} poison, <{count} x i32> <{indices}>", (a,), a.dtype, count
+            f"shufflevector {a.type} {a.text}, {a.type} poison, <{count} x i32> <{indices}>",
+            (a,),
+            a.dtype,
+            count,
         )
 
 
@@ -387,4 +411,3 @@ def _at_least(v: Value, number: int) -> bool:
 def _mangle(dtype: DType, lanes: int) -> str:
     scalar = f"f{dtype.bits}" if dtype.is_float else "i1" if dtype == BOOL else f"i{dtype.bits}"
     return scalar if lanes == 1 else f"v{lanes}{scalar}"
-

@@ -9,7 +9,16 @@ from typing import Final
 
 from polydl.dtypes import BOOL, F16, F32, F64, I64, DType
 
-__all__ = ["Value", "boolean", "floating", "integer", "literal", "memory_type", "register_type", "splat_literal"]
+__all__ = [
+    "Value",
+    "boolean",
+    "floating",
+    "integer",
+    "literal",
+    "memory_type",
+    "register_type",
+    "splat_literal",
+]
 
 _FLOATS: Final = {"f16": "half", "f32": "float", "f64": "double"}
 
@@ -99,5 +108,3 @@ def floating(value: float, dtype: DType = F32) -> Value:
 def boolean(value: bool) -> Value:
     """A scalar truth value."""
     return Value("true" if value else "false", BOOL, constant=bool(value))
-
-

@@ -41,8 +41,9 @@ def identity(op: str, dtype: DType) -> Const:
     if op in ("and", "or"):
         return Const(op == "and", BOOL)
     if op in ("add", "mul"):
-        number = 0 if op == "add" else 1
-        return Const(float(number) if dtype.is_float else number, dtype)
+        if dtype.is_float:
+            return Const(-0.0 if op == "add" else 1.0, dtype)  # x + 0.0 would turn -0.0 into 0.0
+        return Const(0 if op == "add" else 1, dtype)
     if dtype.is_float:
         return Const(math.inf if op == "min" else -math.inf, dtype)
     low, high = limits(dtype)
@@ -58,12 +59,13 @@ class Lanes:
         self.private: set[str] = set()  # buffers with one copy per lane
         self.tail: Expr | None = None
 
-    # ---- expressions --------------------------------------------------------------------------------------------------
+    # ---- expressions -----------------------------------------------------------------------------
 
     def varies(self, e: Expr) -> bool:
         """Whether lanes may have different values of `e`."""
         return any(
-            (isinstance(x, Var) and x.name in self.bindings) or (isinstance(x, Load) and x.buffer in self.private)
+            (isinstance(x, Var) and x.name in self.bindings)
+            or (isinstance(x, Load) and x.buffer in self.private)
             for x in walk(e)
         )
 
@@ -97,7 +99,7 @@ class Lanes:
     def _lane_numbers(self) -> Expr:
         return Ramp(Const(0, INDEX), 1, self.width)
 
-    # ---- statements ---------------------------------------------------------------------------------------------------
+    # ---- statements ------------------------------------------------------------------------------
 
     def stmt(self, s: Stmt, mask: Expr | None) -> Stmt:
         """`s` for all lanes of `mask` (None: all), at least one of which is set."""
@@ -121,7 +123,9 @@ class Lanes:
                 first = self._stmt(then, _both(mask, test))
                 if otherwise is None:
                     return first
-                if {x.buffer for x in walk_stmts(then) if isinstance(x, Store)} & {x.buffer for x in loads(cond)}:
+                if {x.buffer for x in walk_stmts(then) if isinstance(x, Store)} & {
+                    x.buffer for x in loads(cond)
+                }:
                     raise NotVectorisable  # the branch would change its own condition
                 return block((first, self._stmt(otherwise, _both(mask, not_(test)))))
             case Let(var=var, value=value, body=body):
@@ -146,8 +150,8 @@ class Lanes:
                     test = Binary("or", not_(mask), test)
                 return replace(s, cond=ReduceLanes("and", test) if test.lanes > 1 else test)
             case Prefetch(index=index):
-                first = {name: e.base for name, e in self.bindings.items() if isinstance(e, Ramp)}
-                return replace(s, index=tuple(_first_lane(i, first) for i in index))
+                lane0 = {name: e.base for name, e in self.bindings.items() if isinstance(e, Ramp)}
+                return replace(s, index=tuple(_first_lane(i, lane0) for i in index))
             case Barrier():
                 raise NotVectorisable
             case _:
@@ -179,7 +183,11 @@ class Lanes:
         """A location common to all lanes may only be updated by reductions, and not be read otherwise."""
         private = {x.buffer.name for x in walk_stmts(s) if isinstance(x, Alloc)}
         for store in walk_stmts(s):
-            if not isinstance(store, Store) or store.buffer in private or any(self._may_vary(i, s) for i in store.index):
+            if (
+                not isinstance(store, Store)
+                or store.buffer in private
+                or any(self._may_vary(i, s) for i in store.index)
+            ):
                 continue
             updates = [x for x in walk_stmts(s) if isinstance(x, Store) and x.buffer == store.buffer]
             reads = [e for e in all_expressions(s) if isinstance(e, Load) and e.buffer == store.buffer]
@@ -224,4 +232,3 @@ def _update(s: Store) -> tuple[str, Expr] | None:
 
 def _first_lane(e: Expr, first: dict[str, Expr]) -> Expr:
     return first.get(e.name, e) if isinstance(e, Var) else map_children(e, lambda x: _first_lane(x, first))
-

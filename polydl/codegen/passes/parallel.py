@@ -110,4 +110,6 @@ def _trips(loop: For) -> Expr:
 
 
 def _sequential(s: Stmt) -> Stmt:
-    return replace(s, binding=Binding.SEQUENTIAL) if isinstance(s, For) and s.binding == Binding.PARALLEL else s
+    return (
+        replace(s, binding=Binding.SEQUENTIAL) if isinstance(s, For) and s.binding == Binding.PARALLEL else s
+    )

@@ -11,7 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from polydl.ir.expr import Const, Expr
-from polydl.ir.kernel import Alloc, Barrier, Binding, Block, Check, For, If, Kernel, Let, Prefetch, Stmt, Store
+from polydl.ir.kernel import (
+    Alloc,
+    Barrier,
+    Binding,
+    Block,
+    Check,
+    For,
+    If,
+    Kernel,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+)
 from polydl.ir.rewrite import block, map_substatements, substitute_stmt, walk_stmts
 from polydl.ir.simplify import Range, bounds, simplify
 
@@ -78,5 +91,3 @@ def _size(s: Stmt) -> int:
 def _iterations(s: For, ranges: dict[str, Range]) -> Range:
     low, high = bounds(s.lower, ranges).low, bounds(s.upper, ranges).high
     return Range(low, None if high is None else high - 1)
-
-

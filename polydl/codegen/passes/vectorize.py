@@ -17,7 +17,20 @@ from typing import Final, assert_never
 from polydl.codegen.passes.lanes import Lanes, NotVectorisable
 from polydl.dtypes import BOOL, INDEX
 from polydl.ir.expr import Cast, Const, Expr, Load, Ramp, Var
-from polydl.ir.kernel import Alloc, Barrier, Binding, Block, Check, For, If, Kernel, Let, Prefetch, Stmt, Store
+from polydl.ir.kernel import (
+    Alloc,
+    Barrier,
+    Binding,
+    Block,
+    Check,
+    For,
+    If,
+    Kernel,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+)
 from polydl.ir.rewrite import all_expressions, block, map_substatements, substitute_stmt, walk_stmts
 from polydl.ir.simplify import Range, bounds
 from polydl.targets import Target
@@ -90,7 +103,9 @@ class Vectorize:
         if full > self.most_pieces:
             start = f"{s.var}.v"
             body = self._piece(s, Var(start), width, None)
-            result.append(For(start, Const(0, INDEX), Const(full * width, INDEX), body, Binding.SEQUENTIAL, width))
+            result.append(
+                For(start, Const(0, INDEX), Const(full * width, INDEX), body, Binding.SEQUENTIAL, width)
+            )
         else:
             result += [self._piece(s, Const(k * width, INDEX), width, None) for k in range(full)]
         base = full * width
@@ -134,5 +149,3 @@ def _widest_element(body: Stmt, target: Target) -> int:
 
 def _power_of_two_above(n: int) -> int:
     return 1 << (n - 1).bit_length()
-
-

@@ -38,5 +38,3 @@ def subscript_lanes(s: Stmt) -> dict[str, int]:
             if isinstance(e, Ramp):
                 widest[buffer] = max(widest.get(buffer, 1), e.lanes)
     return widest
-
-

@@ -1,0 +1,155 @@
+"""Vector accumulators for reductions over lanes inside a loop.
+
+before:  for k in 0..K: S[i] = S[i] + reduce_add(A[i, 16*k : 16*k+16])
+after:   acc[0:16] = -0.0
+         for k in 0..K: acc[0:16] = acc[0:16] + A[i, 16*k : 16*k+16]
+         S[i] = S[i] + reduce_add(acc[0:16])
+
+The lanes are combined once, after the loop, instead of in every iteration. The order of the reduction was free already.
+Runs after vectorisation and unrolling, innermost loops first, so that an accumulator moves out as far as it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from polydl.codegen.passes.lanes import identity
+from polydl.codegen.passes.walk import contains
+from polydl.dtypes import INDEX
+from polydl.ir.expr import Binary, Broadcast, Const, Expr, Load, Ramp, ReduceLanes
+from polydl.ir.kernel import Alloc, Barrier, Binding, Block, Buffer, For, If, Kernel, Let, Memory, Stmt, Store
+from polydl.ir.rewrite import (
+    block,
+    bound_names,
+    free_variables,
+    fresh_name,
+    loads,
+    map_stmts,
+    stores,
+    substatements,
+    walk_stmts,
+)
+from polydl.ir.simplify import simplify
+
+__all__ = ["accumulate"]
+
+# Accumulators of one place in one loop: enough to cover the latency of an addition (4 cycles, two per cycle).
+_MOST: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """`buffer[index] = buffer[index] op reduce(vector)`."""
+
+    store: Store
+    op: str
+    reduce: str
+    vector: Expr
+
+
+def accumulate(kernel: Kernel) -> Kernel:
+    """Kernel → kernel where loops keep partial results of lane reductions in vectors."""
+    taken = {p.buffer.name for p in kernel.params}
+    taken |= {s.buffer.name for s in walk_stmts(kernel.body) if isinstance(s, Alloc)}
+
+    def visit(s: Stmt) -> Stmt:
+        if not isinstance(s, For) or s.binding == Binding.PARALLEL or contains(s.body, Barrier):
+            return s
+        return _loop(s, taken)
+
+    return replace(kernel, body=map_stmts(kernel.body, visit))
+
+
+def _update(s: Store) -> _Update | None:
+    match s.value:
+        case Binary(op=op, a=Load() as old, b=ReduceLanes(op=reduce, operand=vector)):
+            same = old.buffer == s.buffer and old.index == s.index and old.mask is None and s.mask is None
+            if same and (op == reduce or (op == "sub" and reduce == "add")):
+                return _Update(s, op, reduce, vector)
+    return None
+
+
+def _loop(s: For, taken: set[str]) -> Stmt:
+    """`s` with the accumulators of all the places it reduces into."""
+    inner = bound_names(s.body) | {s.var}
+    private = {x.buffer.name for x in walk_stmts(s.body) if isinstance(x, Alloc)}
+    groups: dict[tuple[str, tuple[Expr, ...]], list[_Update]] = {}
+    for store in _certain(s.body):
+        update = _update(store)
+        invariant = not any(free_variables(i) & inner or loads(i) for i in store.index)
+        if update is not None and invariant and store.buffer not in private:
+            groups.setdefault((store.buffer, store.index), []).append(update)
+    result: Stmt = s
+    for (buffer, index), updates in groups.items():
+        family = {u.reduce for u in updates}
+        shapes = {(u.vector.lanes, u.vector.dtype) for u in updates}
+        if len(family) == 1 and len(shapes) == 1 and _only_updated(s.body, buffer, index, updates):
+            result = _hoist(result, s, updates, taken)
+    return result
+
+
+def _certain(s: Stmt) -> Iterator[Store]:
+    """The stores that every execution of `s` performs: the place they write certainly exists."""
+    match s:
+        case Store():
+            yield s
+        case For(lower=Const(value=low), upper=Const(value=high), body=body) if low < high:
+            yield from _certain(body)
+        case Block() | Let() | Alloc():
+            for inner in substatements(s):
+                yield from _certain(inner)
+
+
+def _only_updated(body: Stmt, buffer: str, index: tuple[Expr, ...], updates: list[_Update]) -> bool:
+    """Whether no other statement touches the place."""
+    mine = [id(u.store) for u in updates]
+    for store in stores(body, buffer):
+        if id(store) not in mine and not _distinct(store.index, index):
+            return False
+    reads = [e for e in loads(body, buffer) if not _distinct(e.index, index)]
+    return len(reads) == len(updates)
+
+
+def _distinct(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
+    """Whether two subscripts differ by a constant in some dimension."""
+    for x, y in zip(a, b, strict=True):
+        difference = simplify(x - y)
+        if isinstance(difference, Const) and difference.value != 0:
+            return True
+    return False
+
+
+def _hoist(current: Stmt, loop: For, updates: list[_Update], taken: set[str]) -> Stmt:
+    """`current` (the loop, perhaps already wrapped) with these updates moved into accumulators."""
+    first = updates[0]
+    lanes, dtype = first.vector.lanes, first.vector.dtype
+    count = min(len(updates), _MOST)
+    name = fresh_name(f"{first.store.buffer}.lanes", taken)
+    taken.add(name)
+    ramp = Ramp(Const(0, INDEX), 1, lanes)
+    parts = [(Const(k, INDEX), ramp) for k in range(count)]
+    neutral = Broadcast(identity(first.reduce, dtype), lanes)
+    targets = {id(u.store): (u, parts[k % count]) for k, u in enumerate(updates)}
+
+    def spell(s: Stmt) -> Stmt:
+        if not isinstance(s, Store) or id(s) not in targets:
+            return s
+        update, where = targets[id(s)]
+        op = "sub" if update.op == "sub" else update.reduce
+        return Store(name, where, Binary(op, Load(name, where, dtype), update.vector))
+
+    place = first.store
+    total: Expr = Load(name, parts[0], dtype)
+    for part in parts[1:]:
+        total = Binary(first.reduce, total, Load(name, part, dtype))
+    old = Load(place.buffer, place.index, dtype)
+    finish: Stmt = Store(
+        place.buffer, place.index, Binary(first.reduce, old, ReduceLanes(first.reduce, total))
+    )
+    if not (isinstance(loop.lower, Const) and isinstance(loop.upper, Const)):
+        finish = If(loop.lower < loop.upper, finish)
+    start = [Store(name, part, neutral) for part in parts]
+    buffer = Buffer(name, dtype, (Const(count, INDEX), Const(lanes, INDEX)), Memory.REGISTER)
+    return Alloc(buffer, block([*start, map_stmts(current, spell), finish]))
