@@ -127,7 +127,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case at one number of threads. `peak` is the FMA peak in FLOP/s measured between the others' turns."""
+    """One case at one number of threads.
+
+    `peak` is the FMA peak in FLOP/s measured between the others' turns. `available` is the part of its cores that the
+    peak's busy threads got in their worst round: well below 1, other programs used them.
+    """
 
     case: str
     threads: int
@@ -136,6 +140,7 @@ class Result:
     bytes: int
     entries: tuple[Entry, ...]
     peak: float | None
+    available: float | None
     reference: str | None
 
     @property
@@ -209,6 +214,7 @@ def race(
                 entries[peer].error = _difference(arrays, outputs[reference])
 
         peak_rounds: list[float] = []
+        available: list[float] = []
         try:
             peak: Worker | None = stack.enter_context(Worker("peak", threads))
         except PeerFailed:
@@ -216,8 +222,9 @@ def race(
         for number in range(rounds):
             progress(f"{case.name}, {threads} threads: round {number + 1} of {rounds}")
             if peak is not None:
-                samples = peak.ask({"do": "time", "seconds": seconds / 4, "least": 2})["samples"]
-                peak_rounds.append(peak.greeting["flops"] / statistics.median(samples))
+                reply = peak.ask({"do": "time", "seconds": seconds / 4, "least": 2})
+                peak_rounds.append(peak.greeting["flops"] / statistics.median(reply["samples"]))
+                available.append(reply["cores"] / threads)
             order = list(workers)
             turn = number % max(len(order), 1)
             for peer in order[turn:] + order[:turn]:
@@ -238,5 +245,6 @@ def race(
         case.bytes,
         tuple(entries.values()),
         statistics.median(peak_rounds) if peak_rounds else None,
+        min(available, default=None),
         reference,
     )

@@ -13,6 +13,10 @@ from benchmarks.race import Entry, Result
 __all__ = ["as_json", "explanations", "table"]
 
 
+# Alone, the threads of the peak got 91 to 99 % of two cores in their worst round; beside one busy program, 52 %.
+_UNDISTURBED = 0.85
+
+
 def _rate(result: Result, seconds: float) -> tuple[float, str]:
     """10^9 operations (or, without contractions, bytes) per second."""
     if result.flops:
@@ -72,7 +76,7 @@ def table(results: Sequence[Result], title: str) -> Table:
 
 
 def explanations(results: Sequence[Result]) -> list[str]:
-    """Who could not take part and why, each reason once."""
+    """Who could not take part and why, each reason once; and which races other programs disturbed."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for result in results:
         for entry in result.entries:
@@ -82,6 +86,12 @@ def explanations(results: Sequence[Result]) -> list[str]:
     for (peer, failure), where in reasons.items():
         places = "everywhere" if len(where) == len(results) else ", ".join(where)
         lines.append(f"{peer} did not take part ({places}): {failure}")
+    for result in results:
+        if result.available is not None and result.available < _UNDISTURBED:
+            lines.append(
+                f"{result.case}/{result.threads} was disturbed: in one round only {100 * result.available:.0f} % of "
+                f"{result.threads} cores were free; do not trust its times, repeat on a quiet machine"
+            )
     return lines
 
 
@@ -98,6 +108,7 @@ def as_json(results: Sequence[Result], settings: dict[str, Any]) -> dict[str, An
                 "nominal_flops": result.nominal_flops,
                 "bytes": result.bytes,
                 "peak_flops_per_second": result.peak,
+                "cores_available": result.available,
                 "reference": result.reference,
                 "polydl_over_fastest_peer": result.ratio,
                 "fastest_peer": result.fastest_peer.peer if result.fastest_peer else None,

@@ -2,7 +2,8 @@
 
 It reads one JSON request per line and answers with one JSON line:
   {"do": "load", "model": path, "inputs": npz, "outputs": npz}  -> {"seconds": s}; writes the outputs of one run
-  {"do": "time", "seconds": s, "least": n}                      -> {"samples": [seconds of each run]}
+  {"do": "time", "seconds": s, "least": n}                      -> {"samples": [seconds of each run], "cores": c};
+                                                                   c: processor time per second of the turn
 On start it says {"version": text}. Any failure is answered with {"error": text}.
 Between requests it is blocked on its pipe, and the parent stops it, so that no pool of threads spins meanwhile.
 """
@@ -82,7 +83,10 @@ class _Server:
         if request["do"] == "load":
             return self.load(request)
         assert self.session is not None, "load comes before time"
-        return {"samples": _time(self.session.run, request["seconds"], request["least"])}
+        wall, cpu = time.perf_counter(), time.process_time()
+        samples = _time(self.session.run, request["seconds"], request["least"])
+        cores = (time.process_time() - cpu) / (time.perf_counter() - wall)
+        return {"samples": samples, "cores": cores}
 
 
 def _say(channel: TextIO, compute: Callable[[], dict[str, Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.cases import kernels
 from benchmarks.peak import Peak
-from benchmarks.race import PeerFailed, Worker, _difference, race
+from benchmarks.race import Entry, PeerFailed, Result, Worker, _difference, race
 from benchmarks.report import as_json, explanations
 from polydl.errors import UsageError
 
@@ -36,6 +37,15 @@ def test_race_measures_compares_and_reports() -> None:
     assert set(document["results"][0]["peers"]) == {"ort", "numpy"}
 
 
+def test_a_disturbed_race_is_named() -> None:
+    entry = Entry("ort", [0.001], 0.001)
+    quiet = Result("digits", 2, 10, 10, 10, (entry,), 5e11, 0.98, "ort")
+    assert explanations([quiet]) == []
+    (line,) = explanations([dataclasses.replace(quiet, available=0.52)])
+    assert "digits/2 was disturbed" in line
+    assert "52 % of 2 cores" in line
+
+
 def test_a_peer_that_cannot_is_named_and_the_others_go_on() -> None:
     """numpy has no form of a whole network."""
     import models
@@ -46,9 +56,8 @@ def test_a_peer_that_cannot_is_named_and_the_others_go_on() -> None:
     numpy_entry, ort_entry = result.entries
     assert numpy_entry.rounds == []
     assert ort_entry.rounds
-    assert explanations([result]) == [
-        "numpy did not take part (everywhere): missing: numpy takes part in the kernel benchmarks only"
-    ]
+    expected = "numpy did not take part (everywhere): missing: numpy takes part in the kernel benchmarks only"
+    assert explanations([result])[0] == expected
 
 
 def test_a_worker_is_stopped_between_requests_and_its_death_is_told() -> None:
