@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,9 @@ def _load_ort(path: Path, inputs: Arrays, threads: int) -> Session:
 
 
 def _openvino_version() -> str:
+    # Its telemetry would report this run over the network, from a process that it forks in the midst of the race.
+    # Without the module openvino works the same and sends nothing.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     return str(openvino.__version__)

@@ -74,6 +74,28 @@ def test_a_worker_is_stopped_between_requests_and_its_death_is_told() -> None:
             worker.ask({"do": "time", "seconds": 0.001, "least": 1})
 
 
+def test_nothing_of_a_peer_survives_its_race() -> None:
+    """OpenVINO's telemetry, let in, forks a child that outlives the worker."""
+    pytest.importorskip("openvino", reason="openvino is a peer, not a dependency")
+    (case,) = kernels(["layernorm 128x768"])
+    before = _workers()
+    result = race(case, ["openvino", "ort"], 1, rounds=1, seconds=0.005)
+    assert all(entry.rounds for entry in result.entries), explanations([result])
+    assert _workers() <= before
+
+
+def _workers() -> set[str]:
+    """Processes of this module's workers that are not already dead."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"benchmarks.worker" in path.read_bytes():
+                found.add(path.parent.name)
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
 def test_difference_is_relative_to_the_largest_output_and_sees_nan() -> None:
     a = np.array([1.0, -4.0])
     assert _difference([np.array([1.1, -4.0])], [a]) == pytest.approx(0.025)
