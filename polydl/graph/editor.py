@@ -9,7 +9,7 @@ return e.finish()                     # dead nodes and constants dropped, nodes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -40,12 +40,12 @@ class Editor:
         for n in graph.nodes:
             self._insert(n)
 
-    def nodes(self) -> list[Node]:
-        """The present nodes; a snapshot, in which nodes may since have been removed (`alive`)."""
-        return list(self._nodes)
-
-    def alive(self, node: Node) -> bool:
-        return node in self._nodes
+    def walk(self) -> Iterator[Node]:
+        """The nodes of the old graph in its order, each as rewritten by what has been done so far; not the new ones."""
+        for n in list(self._nodes):
+            current = self._producers.get(next((o for o in n.outputs if o), ""))
+            if current is not None:
+                yield current
 
     def producer(self, value: str, *op_types: str) -> Node | None:
         """The node that makes `value`, if there is one (of one of `op_types`)."""
@@ -122,13 +122,29 @@ class Editor:
         ):
             raise InvalidProgram(f"'{new}: {self.values[new]}' cannot replace '{old}: {self.values[old]}'")
         self._changed = True
+        maker = self._producers.get(old)
         if old in self.graph.outputs:
             new = self._take_output_name(old, new)
-            if new == old:
-                return
-        for user in self.users(old):
-            if new not in user.outputs:  # the replacement may itself be computed from the old value
-                self._reread(user, old, new)
+        if new != old:
+            for user in self.users(old):
+                if new not in user.outputs:  # the replacement may itself be computed from the old value
+                    self._reread(user, old, new)
+        if maker is not None:
+            self._collect(maker)
+
+    def _collect(self, node: Node) -> None:
+        """Removes `node`, and then what it alone used, if nothing reads it: dead readers would hide patterns."""
+        pending = [node]
+        while pending:
+            n = pending.pop()
+            if any(o and (self._users.get(o) or o in self.graph.outputs) for o in n.outputs):
+                continue
+            if n in self._nodes:
+                self._remove(n)
+            for o in n.outputs:
+                if self._producers.get(o) is n:
+                    del self._producers[o]
+            pending += [self._producers[i] for i in n.inputs if i in self._producers]
 
     def _take_output_name(self, old: str, new: str) -> str:
         """The graph's output `old` is to hold `new`: rename `new` if it can be, else copy it by an Identity."""

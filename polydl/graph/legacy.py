@@ -24,7 +24,7 @@ _BINARY: Final = frozenset(
 def upgrade(graph: Graph) -> Graph:
     """The same graph in spellings that the rest of polydl reads: of operator set 7 or later."""
     e = Editor(graph)
-    for node in e.nodes():
+    for node in e.walk():
         if node.op_type == "BatchNormalization" and node.opset < 14:
             if node.integer("spatial", 1) == 1 and len(node.outputs) == 1:  # one output: inference
                 attributes = {k: v for k, v in node.attributes.items() if k in ("epsilon", "momentum")}

@@ -366,3 +366,17 @@ def test_infinite_weights_are_not_folded() -> None:
 def test_export_and_import_again(proto: onnx.ModelProto) -> None:
     graph = graph_of(proto)
     same(graph, graph_of(to_onnx(graph)))
+
+
+def test_long_chains_are_absorbed_whole() -> None:
+    nodes = [node("Conv", ["x", "w"], ["v0"])]
+    nodes += [node("Add" if k % 2 else "Mul", [f"v{k}", "c"], [f"v{k + 1}"]) for k in range(60)]
+    nodes += [node("Reshape", ["v60", "s"], ["r0"])]
+    nodes += [node("Unsqueeze", [f"r{k}", "a"], [f"r{k + 1}"]) for k in range(5)]
+    constants = {"w": weights(2, 1, 1), "c": np.float32([0.9]), "s": np.array([2, 5]), "a": np.array([0])}
+    after = optimised([*nodes, node("Relu", ["r5"], ["y"])], {"x": [1, 1, 5]}, constants)
+    assert operators(after) == ["Conv", "Reshape", "Relu"]
+    graph = graph_of(
+        model([*nodes[:61], node("Relu", ["v60"], ["y"])], {"x": [1, 1, 5]}, constants=constants)
+    )
+    assert operators(absorb_affine(graph)) == ["Conv", "Relu"], "in one pass"

@@ -34,9 +34,7 @@ class _Affine:
 def absorb_affine(graph: Graph) -> Graph:
     """Affine per-channel nodes whose operand is a contraction's only use are folded into that contraction."""
     e = Editor(graph)
-    for node in e.nodes():
-        if not e.alive(node):
-            continue
+    for node in e.walk():
         for source in _operands(node):
             contraction = e.producer(source, *_CONTRACTIONS)
             if contraction is None or e.only_user(source) is not node:
@@ -155,8 +153,8 @@ def _scaled(contraction: Node, weight: Array, scale: Array) -> Array:
 def matmul_bias(graph: Graph) -> Graph:
     """`MatMul(x, W) + b` of matrices becomes `Gemm(x, W, b)`, which absorbs what follows."""
     e = Editor(graph)
-    for node in e.nodes():
-        if node.op_type != "Add" or not e.alive(node):
+    for node in e.walk():
+        if node.op_type != "Add":
             continue
         for source, other in (node.inputs, node.inputs[::-1]):
             product = e.producer(source, "MatMul")
@@ -180,8 +178,8 @@ def matmul_bias(graph: Graph) -> Graph:
 def lower_batchnorm(graph: Graph) -> Graph:
     """`BatchNormalization(x)` with known statistics becomes `x * scale + shift`."""
     e = Editor(graph)
-    for node in e.nodes():
-        if node.op_type != "BatchNormalization" or not e.alive(node):
+    for node in e.walk():
+        if node.op_type != "BatchNormalization":
             continue
         affine = _statistics(e, node, node.inputs[0])
         if affine is None or affine.scale is None or affine.shift is None:
@@ -206,8 +204,8 @@ def merge_affine(graph: Graph) -> Graph:
     `(x * a) * b -> x * (a * b)`, `(x + a) + b -> x + (a + b)`, `(x + a) * b -> x * b + a * b`.
     """
     e = Editor(graph)
-    for node in e.nodes():
-        if not e.alive(node) or node.op_type not in ("Add", "Mul"):
+    for node in e.walk():
+        if node.op_type not in ("Add", "Mul"):
             continue
         outer = _with_constant(e, node)
         inner_node = e.producer(outer[0], "Add", "Mul") if outer is not None else None

@@ -29,7 +29,7 @@ def fold_constants(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """
     e = Editor(graph)
     added = 0
-    for node in e.nodes():
+    for node in e.walk():
         if not node.inputs or any(i and i not in e.constants for i in node.inputs):
             continue
         growth = _growth(e, node)

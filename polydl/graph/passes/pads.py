@@ -16,12 +16,8 @@ def absorb_pads(graph: Graph) -> Graph:
     """`Conv(Pad(x))` -> `Conv(x)` with larger pads; AveragePool where padding is counted; MaxPool of minus
     infinity."""
     e = Editor(graph)
-    for node in e.nodes():
-        if (
-            not e.alive(node)
-            or node.op_type not in ("Conv", "AveragePool", "MaxPool")
-            or len(node.outputs) != 1
-        ):
+    for node in e.walk():
+        if node.op_type not in ("Conv", "AveragePool", "MaxPool") or len(node.outputs) != 1:
             continue
         pad = e.producer(node.inputs[0], "Pad")
         found = _constant_pad(e, pad) if pad is not None else None

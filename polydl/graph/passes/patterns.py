@@ -21,8 +21,8 @@ _LAYER_NORM_OPSET, _GELU_OPSET, _HARD_SWISH_OPSET, _SWISH_OPSET = 17, 20, 14, 24
 def recognise_layer_norm(graph: Graph) -> Graph:
     """`(x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * scale + shift` over trailing axes -> LayerNormalization."""
     e = Editor(graph)
-    for node in e.nodes():
-        if e.alive(node) and node.op_type in ("Div", "Mul"):
+    for node in e.walk():
+        if node.op_type in ("Div", "Mul"):
             _layer_norm(e, node)
     return e.finish()
 
@@ -123,8 +123,8 @@ def _trailing(e: Editor, reduce_: Node, rank: int) -> int | None:
 def recognise_gelu(graph: Graph) -> Graph:
     """`0.5 * x * (1 + erf(x / sqrt 2))` and `0.5 * x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))` -> Gelu."""
     e = Editor(graph)
-    for node in e.nodes():
-        if not e.alive(node) or node.op_type != "Mul" or not e.values[node.output].dtype.is_float:
+    for node in e.walk():
+        if node.op_type != "Mul" or not e.values[node.output].dtype.is_float:
             continue
         factor, rest = _factors(e, node.output)
         if len(rest) != 2:
@@ -198,12 +198,8 @@ def _is_cube(e: Editor, name: str, x: str) -> bool:
 def recognise_swish(graph: Graph) -> Graph:
     """`x * sigmoid(x)` -> Swish, `x * hard_sigmoid(x)` and `x * clip(x + 3, 0, 6) / 6` -> HardSwish."""
     e = Editor(graph)
-    for node in e.nodes():
-        if (
-            not e.alive(node)
-            or node.op_type not in ("Mul", "Div")
-            or not e.values[node.output].dtype.is_float
-        ):
+    for node in e.walk():
+        if node.op_type not in ("Mul", "Div") or not e.values[node.output].dtype.is_float:
             continue
         factor, rest = _factors(e, node.output)
         if len(rest) != 2:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from polydl.errors import ResourceLimit
+from typing import Final
+
 from polydl.graph.ir import Graph
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
 from polydl.graph.passes.affine import absorb_affine, lower_batchnorm, matmul_bias, merge_affine
@@ -14,7 +15,7 @@ from polydl.graph.passes.simplify import merge_movements, remove_no_ops
 
 __all__ = ["optimize"]
 
-_ROUNDS = 20  # each round shrinks the graph; real models settle in two to four
+_ROUNDS: Final = 20  # real models settle in two to four; the graph is valid after each
 
 
 def optimize(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Graph:
@@ -37,6 +38,4 @@ def optimize(graph: Graph, limits: Limits = DEFAULT_LIMITS) -> Graph:
             if after is graph:
                 return graph
             graph = after
-    raise ResourceLimit(
-        "the graph passes do not settle", where=graph.name, why=f"still changing after {_ROUNDS} rounds"
-    )
+    return graph

@@ -27,9 +27,7 @@ def remove_no_ops(graph: Graph) -> Graph:
     identity, Concat/Sum/Max/… of one, x+0, x-0, x*1, x/1, x^1, a 1x1 stride-1 pool, Relu of Relu.
     """
     e = Editor(graph)
-    for node in e.nodes():
-        if not e.alive(node):
-            continue
+    for node in e.walk():
         kept = _kept(e, node)
         if kept is None:
             continue
@@ -107,9 +105,7 @@ def merge_movements(graph: Graph) -> Graph:
     """Reshape(Reshape(x)) -> Reshape(x), also for Flatten, Squeeze, Unsqueeze; Transpose(Transpose(x)) ->
     Transpose(x)."""
     e = Editor(graph)
-    for node in e.nodes():
-        if not e.alive(node):
-            continue
+    for node in e.walk():
         if node.op_type in RESHAPES:
             first = e.producer(node.inputs[0])
             # A transpose that only moves axes of extent 1 is a reshape too; remove_no_ops cannot see it.
