@@ -87,7 +87,7 @@ class _Lowering:
     windows: dict[str, _Window] = field(init=False, default_factory=dict)
     checks: dict[str, int] = field(init=False, default_factory=dict)
     inside_parallel: bool = field(init=False, default=False)
-    names: dict[str, str] = field(init=False, default_factory=dict)  # isl iterator -> loop, of the loops around
+    names: dict[str, Expr] = field(init=False, default_factory=dict)  # isl iterator -> its value, of the loops around
 
     def __post_init__(self) -> None:
         s = self.schedule
@@ -211,13 +211,11 @@ class _Lowering:
                 return self._sequence(children, depth, placed)
             case ForNode(dim=d, lower=lower, upper=upper, step=step, body=body):
                 member = self._member(node)
-                length = None
-                if member.binding is Binding.VECTOR:
-                    span = self.schedule.member_range(member.name)
-                    length = None if span is None else span[1] + 1
-                first, end = self._ast(lower), self._ast(upper)
+                first, end, length = self._ast(lower), self._ast(upper), None
                 outer = dict(self.names), self.inside_parallel
-                self.names[node.iterator] = member.name
+                self.names[node.iterator] = Var(member.name)
+                if member.binding is Binding.VECTOR:
+                    first, end, step, length = self._lanes(member, node.iterator, first, end, step)
                 self.inside_parallel |= member.binding is Binding.PARALLEL
                 inner = self._node(body, d + 1, placed)
                 self.names, self.inside_parallel = outer
@@ -233,6 +231,17 @@ class _Lowering:
             case _:
                 assert_never(node)
 
+    def _lanes(
+        self, member: Member, iterator: str, first: Expr, end: Expr, step: int
+    ) -> tuple[Expr, Expr, int, int | None]:
+        """The bounds, step and planned length of a vector loop: its lanes are counted from 0 in steps of 1."""
+        span = self.schedule.member_range(member.name)
+        if first == as_expr(0) and step == 1:
+            return first, end, 1, None if span is None else span[1] + 1
+        length = None if span is None else (span[1] - span[0]) // step + 1
+        self.names[iterator] = first + Var(member.name) * step
+        return as_expr(0), (end - first + (step - 1)) // step, 1, length
+
     def _member(self, node: ForNode) -> Member:
         call = next(iter(_calls(node)))
         coordinate = self.paths[call.path].coordinates[node.dim]
@@ -245,7 +254,7 @@ class _Lowering:
             case int():
                 return as_expr(e)
             case str():
-                return Var(self.names.get(e, e))
+                return self.names.get(e, Var(e))
             case Op(op="neg", args=(a,)):
                 return Unary("neg", self._ast(a))
             case Op(op="not", args=(a,)):

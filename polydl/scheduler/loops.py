@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from polydl.errors import NotApplicable
-from polydl.poly.tree import Band, Filter, Member, Sequence, members
+from polydl.poly.tree import Band, Filter, Member, Selection, Sequence, members
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
 from polydl.targets import Target
@@ -137,7 +137,9 @@ class Fuse(Transform):
             raise NotApplicable(f"loops {', '.join(self.loops)} are not in neighbouring branches, in order")
         chosen = [sequence.children[p] for p in positions]
         heads = [band.members[0] for _, band, _ in places]
-        exprs = tuple(pair for head in heads for pair in head.exprs)
+        exprs = tuple(dict.fromkeys(pair for head in heads for pair in head.exprs))
+        if len({s for s, _ in exprs}) != len(exprs):
+            raise NotApplicable(f"loops {', '.join(self.loops)} run one statement at different times")
         merged = Member(heads[0].name, exprs, heads[0].binding)
         below = Sequence(
             tuple(
@@ -148,10 +150,21 @@ class Fuse(Transform):
         fused = Band((merged,), below)
         if len(chosen) == len(sequence.children):
             return Rewritten(replace_at(tree, parent, fused))
-        selections = tuple(dict.fromkeys(s for f in chosen for s in f.selections))
+        selections = _united(chosen)
         rest = sequence.children[: positions[0]], sequence.children[positions[-1] + 1 :]
         new = Sequence((*rest[0], Filter(selections, fused), *rest[1]))
         return Rewritten(replace_at(tree, parent, new))
+
+
+def _united(branches: list[Filter]) -> tuple[Selection, ...]:
+    """What any of the branches selects."""
+    conditions: dict[str, list[str]] = {}
+    for s in (s for f in branches for s in f.selections):
+        conditions.setdefault(s.statement, []).append(s.condition)
+    return tuple(
+        Selection(name, "" if "" in parts else parts[0] if len(parts) == 1 else " or ".join(f"({c})" for c in parts))
+        for name, parts in conditions.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +235,8 @@ class Skew(Transform):
     factor: int
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
+        if self.outer == self.inner:
+            raise NotApplicable(f"loop {self.inner} cannot be skewed by itself", next="name another loop of its band")
         path, band, k = band_of(schedule.tree, self.inner)
         by_name = {m.name: m for m in band.members}
         if self.outer not in by_name:

@@ -16,7 +16,7 @@ from polydl.errors import IllegalSchedule, OutOfBounds, UsageError
 from polydl.poly.affine import Affine
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members
-from polydl.scheduler.structure import band_of, interval, normalise
+from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
@@ -96,6 +96,7 @@ class Schedule:
     def _apply_one(self, t: Transform) -> Schedule:
         tree, function = t.rewrite(self)
         tree = normalise(tree)
+        require_nesting(tree)
         scop, dependences = self.scop, self.dependences
         if function is None:
             function = self.function

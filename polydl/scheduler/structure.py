@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from polydl.errors import UsageError
+from polydl.errors import NotApplicable, UsageError
 from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.tree import (
     Allocate,
@@ -21,6 +21,8 @@ from polydl.poly.tree import (
     members,
     with_child,
 )
+from polydl.poly.treetext import render
+from polydl.vocabulary import Binding
 
 __all__ = [
     "Path",
@@ -29,6 +31,7 @@ __all__ = [
     "interval",
     "normalise",
     "replace_at",
+    "require_nesting",
     "resolve",
     "restrict",
     "unique_name",
@@ -107,6 +110,26 @@ def normalise(tree: Tree) -> Tree:
                 return node
 
     return map_tree(tree, step)
+
+
+def require_nesting(tree: Tree) -> None:
+    """NotApplicable where a vector loop is not innermost among vector and parallel loops: lanes hold one iteration each."""
+
+    def go(node: Tree, vector: str) -> None:
+        if isinstance(node, Band):
+            for m in node.members:
+                if vector and m.binding in (Binding.VECTOR, Binding.PARALLEL):
+                    raise NotApplicable(
+                        f"{m.binding.value} loop {m.name} is inside vector loop {vector}",
+                        where="\n" + render(tree, m.name),
+                        why="a lane runs its part of the body alone and in order",
+                        next=f"Sequential('{m.name}'), or reorder {vector} inside it",
+                    )
+                vector = m.name if m.binding is Binding.VECTOR else vector
+        for child in children(node):
+            go(child, vector)
+
+    go(tree, "")
 
 
 def restrict(tree: Tree, statements: Iterable[str]) -> Tree | None:

@@ -1,0 +1,124 @@
+"""Random transformations that may fit a schedule, and random sequences of those that the judge accepts."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from polydl.dsl import Layout, TensorRole
+from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
+from polydl.poly.tree import Band, Sequence, members, walk
+from polydl.scheduler import (
+    Accumulate,
+    Collapse,
+    Distribute,
+    Fuse,
+    Inline,
+    Local,
+    Pack,
+    Parallel,
+    Privatize,
+    Reorder,
+    Schedule,
+    Separate,
+    SetLayout,
+    Skew,
+    Split,
+    Tile,
+    Transform,
+    Unroll,
+    Vectorize,
+)
+from polydl.vocabulary import Memory
+
+__all__ = ["schedules", "steps"]
+
+_SIZES = st.sampled_from([2, 3, 4, 8])
+
+
+@st.composite
+def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
+    """A transformation of the schedule's own loops, computations and tensors; it may well be refused."""
+    bands = [[m.name for m in node.members] for node in walk(schedule.tree) if isinstance(node, Band)]
+    loops = [name for band in bands for name in band]
+    computations = [c.name for c in schedule.function.computations]
+    temporaries = [t.name for t in schedule.function.of_role(TensorRole.TEMPORARY)]
+    if draw(st.integers(0, 5)) == 0:
+        name = draw(st.sampled_from(computations))
+        c = schedule.function.computation(name)
+        match draw(st.integers(0, 2)):
+            case 0:
+                return Inline(name)
+            case 1:
+                return Accumulate(name)
+            case _:
+                return Privatize(name, draw(st.sampled_from(c.reduction.axes)), draw(_SIZES)) if c.reduction else None
+    if not loops:
+        return None
+    loop, band = draw(st.sampled_from(loops)), draw(st.sampled_from(bands))
+    match draw(st.integers(0, 16)):
+        case 0:
+            return Split(loop, draw(_SIZES))
+        case 1 | 2:
+            chosen = draw(st.permutations(band))[: draw(st.integers(1, 3))]
+            return Tile(tuple(chosen), tuple(draw(_SIZES) for _ in chosen))
+        case 3:
+            return Reorder(tuple(draw(st.permutations(band))))
+        case 4 | 5:
+            heads = [
+                [f.child.members[0].name if isinstance(f.child, Band) else loop for f in node.children]
+                for node in walk(schedule.tree)
+                if isinstance(node, Sequence)
+            ]
+            if not heads:
+                return None
+            head = draw(st.sampled_from(heads))
+            first = draw(st.integers(0, len(head) - 2)) if len(head) > 1 else 0
+            return Fuse(tuple(head[first : first + draw(st.integers(2, 3))]))
+        case 6:
+            return Distribute(loop)
+        case 7:
+            k = draw(st.integers(0, max(0, len(band) - 2)))
+            return Collapse(band[k], band[min(k + 1, len(band) - 1)])
+        case 8:
+            return Skew(draw(st.sampled_from(band)), draw(st.sampled_from(band)), draw(st.sampled_from([1, 2, -1])))
+        case 9:
+            return Parallel(loop)
+        case 10:
+            return Vectorize(loop)
+        case 11:
+            return Unroll(loop)
+        case 12 | 13:
+            return Separate(draw(st.sampled_from([n for n in loops if n.endswith(".o")] or loops)))
+        case 14:
+            if not temporaries:
+                return None
+            memory = draw(st.sampled_from([Memory.LOCAL, Memory.REGISTER]))
+            return Local(draw(st.sampled_from(temporaries)), (loop,), memory)
+        case 15:
+            reader = draw(st.sampled_from(computations))
+            tensor = draw(st.sampled_from([t.name for t in schedule.function.tensors]))
+            return Pack(tensor, loop, reader)
+        case _:
+            tensor_ = draw(st.sampled_from(schedule.function.tensors))
+            if not tensor_.rank or schedule.function.sizes:
+                return None
+            layout = Layout.blocked(
+                tensor_.extents, draw(st.integers(0, tensor_.rank - 1)), draw(_SIZES),
+                [int(x.value) for x in tensor_.origin],  # type: ignore[union-attr]
+            )  # fmt: skip
+            return SetLayout(tensor_.name, layout)
+
+
+@st.composite
+def schedules(draw: st.DrawFn, start: Schedule, most: int = 8) -> Schedule:
+    """`start` after a random sequence of transformations that fit and are legal."""
+    schedule = start
+    for _ in range(draw(st.integers(1, most))):
+        step = draw(steps(schedule))
+        if step is None:
+            continue
+        try:
+            schedule = schedule.apply(step)
+        except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
+            continue
+    return schedule
