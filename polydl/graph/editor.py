@@ -16,7 +16,7 @@ import numpy as np
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from polydl.dtypes import DType, from_numpy
-from polydl.errors import InvalidProgram
+from polydl.errors import InvalidModel, InvalidProgram
 from polydl.graph.ir import Array, AttributeValue, Graph, Node, Value
 from polydl.graph.protobuf import attribute_value, dtype_of, node_proto, type_proto
 
@@ -276,9 +276,17 @@ def infer_types(
         for i in used
         if i in constants and prod(constants[i].shape) <= 256
     }
-    found = shape_inference.infer_node_outputs(
-        schema, node_proto(full), given, data, opset_imports=[helper.make_opsetid("", node.opset)]
-    )
+    try:
+        found = shape_inference.infer_node_outputs(
+            schema, node_proto(full), given, data, opset_imports=[helper.make_opsetid("", node.opset)]
+        )
+    except Exception as e:  # onnx raises InferenceError, ValidationError and bare RuntimeErrors from C++
+        # Old operator sets check less, so a broken model may only be found out when a node is rewritten.
+        raise InvalidModel(
+            f"{node.op_type} '{node.name}' does not fit its inputs",
+            where=", ".join(f"{i}: {values[i]}" for i in used),
+            why=str(e).strip(),
+        ) from e
     types = {}
     for o in node.outputs:
         if not o:

@@ -96,17 +96,18 @@ class Inference:
     def _function_body(self, proto: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """The nodes by which ONNX defines an operator that is not compiled itself; None where it does not."""
         schema = schema_of(proto, self.opset)
-        if (
-            schema is None
-            or self.compiled(proto.op_type)
-            or not (schema.has_function or schema.has_context_dependent_function)
-        ):
+        if schema is None or self.compiled(proto.op_type):
             return None
+        return self._inlined(proto, schema)
+
+    def _inlined(self, proto: onnx.NodeProto, schema: defs.OpSchema) -> list[onnx.NodeProto] | None:
+        """The nodes of the function that defines the operator, with fresh names inside."""
         names = [i for i in dict.fromkeys(proto.input) if i]
-        if any(i not in self.values for i in names):
+        defined = schema.has_function or schema.has_context_dependent_function
+        if not defined or any(i not in self.values for i in names):
             return None
         graph = helper.make_graph(
-            [proto],
+            [_with_defaults(proto, schema)],
             "one",
             [helper.make_value_info(i, type_proto(self.values[i])) for i in names],
             [onnx.ValueInfoProto(name=o) for o in proto.output if o],
@@ -120,7 +121,7 @@ class Inference:
             Exception
         ):  # the inliner raises RuntimeErrors of many kinds; then the operator is reported as unsupported
             return None
-        nodes = list(inlined.graph.node)
+        nodes = live_nodes(list(inlined.graph.node), [o for o in proto.output if o])
         if any(n.op_type == proto.op_type for n in nodes):
             return None
         outer = {*names, *proto.output}
@@ -234,13 +235,30 @@ class Inference:
             result.append(Value(o, dtype, shape))
         if not missing:
             return result
-        evaluated = self._evaluate_for_shape(proto, schema, place)
+        evaluated = self._evaluate_for_shape(proto, schema, place) or self._infer_by_function(proto, schema)
         if evaluated is not None:
             return evaluated
         self._give_up(
             proto, f"the shape of its output '{missing[0]}' depends on data that is known only at run time"
         )
         return None
+
+    def _infer_by_function(self, proto: onnx.NodeProto, schema: defs.OpSchema) -> list[Value] | None:
+        """Types found by walking the nodes that define the operator; None where that is no help."""
+        nodes = self._inlined(proto, schema)
+        if nodes is None:
+            return None
+        inner = Inference(self.opset, self.where, self.reader, self.limits, compiled=self.compiled)
+        for i in proto.input:
+            if i in self.values:
+                inner.values[i] = self.values[i]
+            if i in self.constants:
+                inner.constants[i] = self.constants[i]
+        inner.used = {o for o in proto.output if o}
+        inner.walk(nodes)
+        if inner.problems:
+            return None
+        return [inner.values[o] for o in proto.output if o]
 
     def _evaluate_for_shape(
         self, proto: onnx.NodeProto, schema: defs.OpSchema, place: str
@@ -382,6 +400,16 @@ def fold_node(
         if o in values and (tuple(a.shape) != values[o].shape or a.dtype != values[o].dtype.numpy):
             return None
     return arrays
+
+
+def _with_defaults(proto: onnx.NodeProto, schema: defs.OpSchema) -> onnx.NodeProto:
+    """A copy of the node that spells out its default attributes, which a function's body refers to by name."""
+    result = onnx.NodeProto()
+    result.CopyFrom(proto)
+    given = {a.name for a in proto.attribute}
+    defaults = (a.default_value for n, a in schema.attributes.items() if n not in given)
+    result.attribute.extend(d for d in defaults if d.name)
+    return result
 
 
 def _attributes(proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> dict[str, AttributeValue]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,7 +63,27 @@ def read_model(path: Path, limits: Limits) -> onnx.ModelProto:
             why="it parses as a protobuf message but has neither nodes nor outputs",
             next="check that this is an .onnx file",
         )
+    damaged = next((t for t in _texts(model) if isinstance(t, bytes)), None)
+    if damaged is not None:
+        raise InvalidModel(
+            f"the model holds a name that is not text: {damaged!r}", where=where, why="it is not valid UTF-8"
+        )
     return model
+
+
+def _texts(message: Any) -> Iterator[object]:
+    """All strings in a message; protobuf gives those that are not UTF-8 as bytes. Tensor contents are not looked at."""
+    if isinstance(message, TensorProto):
+        yield message.name
+        yield from (text for e in message.external_data for text in (e.key, e.value))
+        return
+    for field, value in message.ListFields():
+        several = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+        if field.message_type is not None:
+            for inner in several:
+                yield from _texts(inner)
+        elif field.type == field.TYPE_STRING:
+            yield from several
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

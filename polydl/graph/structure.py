@@ -190,7 +190,7 @@ def check_rules(model: onnx.ModelProto, where: str) -> None:
             v.type.tensor_type.shape.SetInParent()
     try:
         checker.check_model(checked)
-    except checker.ValidationError as e:
+    except (checker.ValidationError, UnicodeDecodeError) as e:  # the message may quote the file's own bytes
         raise InvalidModel("the model breaks ONNX's rules", where=where, why=first_line(e)) from e
 
 
