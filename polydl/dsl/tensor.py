@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Expr, ExprLike, Load, Var, as_expr, substitute
+from polydl.ir.expr import Expr, ExprLike, Load, Var, as_expr, substitute, walk
+from polydl.ir.parser import parse_expr
+from polydl.ir.printer import print_expr
 
 __all__ = ["Layout", "Tensor", "TensorRole"]
 
@@ -23,17 +26,42 @@ class TensorRole(str, Enum):
     OUTPUT = "output"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Layout:
     """Where each element is stored: logical subscripts `dims` -> storage subscripts `index` in an array of `shape`.
 
     `NCHW16c` is `dims=(n,c,h,w), index=(n, c//16, h, w, c%16)`. Must be injective on the tensor's box. Elements of the
-    storage that no logical element maps to are padding of undefined contents.
+    storage that no logical element maps to are padding of undefined contents. As text: `n, c -> n, c // 16, c % 16 in
+    4, 2, 16`; `Layout.parse(str(layout)) == layout`.
     """
 
     dims: tuple[str, ...]
     index: tuple[Expr, ...]
     shape: tuple[Expr, ...]
+
+    def __str__(self) -> str:
+        dims, index, shape = (", ".join(part) for part in (self.dims, map(print_expr, self.index), map(print_expr, self.shape)))
+        return f"{dims} -> {index} in {shape}".strip()
+
+    def __repr__(self) -> str:
+        return f"Layout.parse({str(self)!r})"
+
+    @staticmethod
+    def parse(text: str) -> Layout:
+        """The layout that `text` spells: `subscripts -> storage subscripts in storage shape`. InvalidProgram otherwise."""
+        match = _LAYOUT.fullmatch(text.strip())
+        if match is None:
+            raise InvalidProgram(f"'{text}' is not a layout", next="write 'd0, d1 -> d0, d1 // 8, d1 % 8 in 4, 2, 8'")
+        dims, index, shape = (_items(part) for part in match.groups())
+        layout = Layout(tuple(dims), tuple(map(parse_expr, index)), tuple(map(parse_expr, shape)))
+        if len(set(dims)) != len(dims) or not all(d.isidentifier() for d in dims):
+            raise InvalidProgram(f"layout '{text}' does not begin with distinct names of subscripts")
+        if len(index) != len(shape):
+            raise InvalidProgram(f"layout '{text}' has {len(index)} storage subscripts for a shape of {len(shape)}")
+        unknown = {v.name for e in layout.index for v in walk(e) if isinstance(v, Var)} - set(dims)
+        if unknown:
+            raise InvalidProgram(f"layout '{text}' uses {', '.join(sorted(unknown))}, which is no subscript")
+        return layout
 
     @staticmethod
     def row_major(shape: Sequence[ExprLike], lower: Sequence[ExprLike] | None = None) -> Layout:
@@ -60,6 +88,21 @@ class Layout:
         """Storage subscripts of the element at logical `index`."""
         bindings = dict(zip(self.dims, index, strict=True))
         return tuple(substitute(e, bindings) for e in self.index)
+
+
+_LAYOUT: Final = re.compile(r"([^>]*)->(.*)\bin\b(.*)")
+
+
+def _items(text: str) -> list[str]:
+    """The parts of a list that commas outside of brackets separate."""
+    parts, depth = [""], 0
+    for ch in text:
+        depth += (ch in "([") - (ch in ")]")
+        if ch == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += ch
+    return [p.strip() for p in parts] if text.strip() else []
 
 
 @dataclass(frozen=True, slots=True)

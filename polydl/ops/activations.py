@@ -8,7 +8,7 @@ from typing import Final
 
 from polydl.dsl import FunctionBuilder, Tensor
 from polydl.ir.expr import Expr, Unary, call, maximum, minimum, select
-from polydl.ops.common import literal, one, pointwise, value_at, zero
+from polydl.ops.common import check_broadcast, literal, one, pointwise, value_at, zero
 from polydl.ops.registry import OpNode, operator
 
 __all__ = ["activation", "prelu", "sigmoid", "softplus", "tanh"]
@@ -89,6 +89,7 @@ def activation(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 @operator("PRelu")
 def prelu(b: FunctionBuilder, node: OpNode, x: Tensor, slope: Tensor) -> Tensor:
+    check_broadcast(node, slope, x.extents)
     return pointwise(
         b, node.output, x.extents, lambda i: select(x[i] < 0, x[i] * value_at(node, 1, slope, i), x[i])
     )

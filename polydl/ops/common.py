@@ -9,12 +9,14 @@ import numpy as np
 
 from polydl.dsl import FunctionBuilder, Reduce, Tensor
 from polydl.dtypes import BOOL, INDEX, DType
+from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr, ExprLike, as_expr, cast, select
 from polydl.ops.registry import OpNode
 
 __all__ = [
     "at",
     "broadcast_shapes",
+    "check_broadcast",
     "fill",
     "from_end",
     "known_scalar",
@@ -88,8 +90,16 @@ def broadcast_shapes(node: OpNode, *shapes: Sequence[int]) -> tuple[int, ...]:
         raise node.invalid(f"shapes {[list(s) for s in shapes]} do not broadcast") from None
 
 
+def check_broadcast(node: OpNode, x: Tensor, shape: Sequence[int]) -> None:
+    """InvalidModel where `x` does not broadcast to exactly `shape`."""
+    if broadcast_shapes(node, x.extents, shape) != tuple(shape):
+        raise node.invalid(f"{list(x.extents)} does not broadcast to {list(shape)}")
+
+
 def at(x: Tensor, index: Sequence[Expr]) -> Expr:
     """The element of `x` that broadcasting puts at `index` (aligned at the last dimension)."""
+    if x.rank > len(index):
+        raise InvalidProgram(f"{x.name} of {x.rank} dimensions does not broadcast to {len(index)} dimensions")
     extents = x.extents
     tail = tuple(index)[len(index) - x.rank :]
     return x[tuple(as_expr(0) if n == 1 else i for n, i in zip(extents, tail, strict=True))]

@@ -56,10 +56,19 @@ class _Groups:
         return group * self.depth + e["c"] if "c" in e else group
 
 
+def _group_count(node: OpNode, x: Tensor, w: Tensor) -> int:
+    group = node.integer("group", 1)
+    if x.rank != w.rank or x.rank < 3 or group < 1:
+        raise node.invalid(
+            f"input {list(x.extents)}, weight {list(w.extents)} and {group} groups do not fit together"
+        )
+    return group
+
+
 def _groups(node: OpNode, x: Tensor, w: Tensor, filters: int, depth: int) -> _Groups:
     """The groups of a convolution with `filters` output and `depth` input channels in each."""
     group = node.integer("group", 1)
-    if x.rank != w.rank or x.rank < 3 or x.extents[1] != depth * group or group < 1:
+    if x.extents[1] != depth * group:
         raise node.invalid(
             f"input {list(x.extents)}, weight {list(w.extents)} and {group} groups do not fit together"
         )
@@ -99,7 +108,7 @@ def _with_bias(b: FunctionBuilder, node: OpNode, y: Tensor, bias: Tensor | None)
 @operator("Conv")
 def convolution(b: FunctionBuilder, node: OpNode, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """Axes n, (g,) k, spatial | c, window; see _Groups for g, k and c."""
-    group = max(1, node.integer("group", 1))
+    group = _group_count(node, x, w)
     groups = _groups(node, x, w, w.extents[0] // group, w.extents[1])
     if w.extents[0] % group:
         raise node.invalid(f"{w.extents[0]} filters in {group} groups")
@@ -167,7 +176,7 @@ def transposed_convolution(
     b: FunctionBuilder, node: OpNode, x: Tensor, w: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """One convolution per residue of the output positions modulo the strides: every output is written once."""
-    group = max(1, node.integer("group", 1))
+    group = _group_count(node, x, w)
     groups = _groups(node, x, w, w.extents[1], w.extents[0] // group)
     view = _transposed_windows(node, x.extents[2:], w.extents[2:])
     phases = [_phases(v) for v in view]

@@ -126,6 +126,8 @@ _VARIADIC: Final[dict[str, Callable[[Expr, Expr], Expr]]] = {
 @operator(*_VARIADIC)
 def variadic(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor:
     tensors = [present(node, x, k) for k, x in enumerate(inputs)]
+    if not tensors:
+        raise node.invalid("no inputs")
     shape = broadcast_shapes(node, *(x.extents for x in tensors))
 
     def body(i: tuple[Expr, ...]) -> Expr:
@@ -220,9 +222,7 @@ def identity(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 def dropout(
     b: FunctionBuilder, node: OpNode, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor | None, ...]:
-    mode = node.static(2, training)
-    chance = node.static(1, ratio)
-    if mode is not None and bool(mode) and (chance is None or float(chance) != 0):
+    if node.static_number(2, training) and node.static_number(1, ratio) != 0:
         raise node.refuse("training_mode is true", why="only inference is compiled")
     value = pointwise(b, node.output, x.extents, lambda i: x[i])
     if not node.wants(1):

@@ -16,7 +16,7 @@ from polydl.ops.registry import Array, OpNode, operator
 
 __all__ = ["constant", "constant_of_shape", "eye_like", "non_zero", "range_", "shape", "size", "trilu"]
 
-_LITERAL_RUNS: Final = 4096  # a program that spells out more stores than this belongs into a constant tensor
+_LITERAL_RUNS: Final = 512  # a program that spells out more stores than this belongs into a constant tensor
 
 
 def _literal_tensor(b: FunctionBuilder, node: OpNode, value: Array, dtype: DType) -> Tensor:
@@ -67,16 +67,16 @@ def size(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 def range_(
     b: FunctionBuilder, node: OpNode, start: Tensor | None, limit: Tensor | None, delta: Tensor | None
 ) -> Tensor:
-    first, last, step = (node.static(k, t) for k, t in enumerate((start, limit, delta)))
-    if first is None or last is None or step is None or step.item() == 0:
-        raise node.invalid("start, limit and a delta other than zero are needed")
-    count = max(0, int(np.ceil((last.item() - first.item()) / step.item())))
+    first, last, step = (node.static_number(k, t) for k, t in enumerate((start, limit, delta)))
+    if first is None or last is None or not step:
+        raise node.invalid(f"start {first}, limit {last} and delta {step}")
+    count = max(0, int(np.ceil((last - first) / step)))
     dtype = node.dtype
     return pointwise(
         b,
         node.output,
         (count,),
-        lambda i: cast(dtype, i[0]) * literal(step.item(), dtype) + literal(first.item(), dtype),
+        lambda i: cast(dtype, i[0]) * literal(step, dtype) + literal(first, dtype),
     )
 
 
@@ -100,8 +100,9 @@ def eye_like(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 @operator("Trilu", static=(1,))
 def trilu(b: FunctionBuilder, node: OpNode, x: Tensor, k: Tensor | None = None) -> Tensor:
-    given = node.static_ints(1, k)
-    offset = Const(given[0] if given else 0, INDEX)
+    if x.rank < 2:
+        raise node.invalid(f"an input of {x.rank} dimensions")
+    offset = Const(int(node.static_number(1, k) or 0), INDEX)
     upper = node.integer("upper", 1)
 
     def body(i: tuple[Expr, ...]) -> Expr:

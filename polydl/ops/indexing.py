@@ -29,6 +29,9 @@ def gather(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> Tens
 @operator("GatherElements")
 def gather_elements(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> Tensor:
     axis = normal_axis(node, node.integer("axis", 0), x.rank)
+    pairs = list(zip(indices.extents, x.extents, strict=False))
+    if indices.rank != x.rank or any(n > m for d, (n, m) in enumerate(pairs) if d != axis):
+        raise node.invalid(f"indices {list(indices.extents)} into {list(x.extents)} along axis {axis}")
 
     def body(i: tuple[Expr, ...]) -> Expr:
         chosen = from_end(indices[i], x.extents[axis])
@@ -45,6 +48,10 @@ def gather_nd(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> T
         raise node.invalid(
             f"batch_dims {batch} and indices {list(indices.extents)} do not fit {x.rank} dimensions"
         )
+    if indices.extents[:batch] != x.extents[:batch]:
+        raise node.invalid(
+            f"batches {list(indices.extents[:batch])} of indices, {list(x.extents[:batch])} of data"
+        )
     outer = indices.rank - 1
     shape = (*indices.extents[:-1], *x.extents[batch + depth :])
 
@@ -59,10 +66,11 @@ def gather_nd(b: FunctionBuilder, node: OpNode, x: Tensor, indices: Tensor) -> T
 def one_hot(
     b: FunctionBuilder, node: OpNode, indices: Tensor, depth: Tensor | None, values: Tensor
 ) -> Tensor:
-    extents = node.static_ints(1, depth)
-    if extents is None or len(extents) != 1:
-        raise node.invalid("depth is not one number")
-    n = extents[0]
+    n = int(node.static_number(1, depth) or 0)
+    if n < 1:
+        raise node.invalid(f"depth is {n}")
+    if values.extents != (2,):
+        raise node.invalid(f"values {list(values.extents)} are not two")
     axis = normal_axis(node, node.integer("axis", -1), indices.rank + 1)
     shape = (*indices.extents[:axis], n, *indices.extents[axis:])
 
@@ -76,6 +84,8 @@ def one_hot(
 @operator("ReverseSequence")
 def reverse_sequence(b: FunctionBuilder, node: OpNode, x: Tensor, lengths: Tensor) -> Tensor:
     time, batch = node.integer("time_axis", 0), node.integer("batch_axis", 1)
+    if x.rank < 2 or {time, batch} != {0, 1} or lengths.extents != (x.extents[batch],):
+        raise node.invalid(f"time axis {time}, batch axis {batch} and lengths {list(lengths.extents)}")
 
     def body(i: tuple[Expr, ...]) -> Expr:
         length = cast(INDEX, lengths[i[batch]])
@@ -91,10 +101,7 @@ _SCANS: Final = {"CumSum": "add", "CumProd": "mul"}
 @operator(*_SCANS, static=(1,))
 def scan(b: FunctionBuilder, node: OpNode, x: Tensor, axis_input: Tensor | None = None) -> Tensor:
     """A recurrence along the axis: y[t] = y[t-1] op x[t], or op x[t-1] from the neutral element if exclusive."""
-    given = node.static_ints(1, axis_input)
-    if given is None or len(given) != 1:
-        raise node.invalid("axis is not one number")
-    axis = normal_axis(node, given[0], x.rank)
+    axis = normal_axis(node, int(node.static_number(1, axis_input) or 0), x.rank)
     op, n = _SCANS[node.op_type], x.extents[axis]
     exclusive, backward = node.integer("exclusive", 0), node.integer("reverse", 0)
     into = b.temporary(node.output, x.extents, x.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from polydl.dsl import FunctionBuilder, Reduce, Tensor, sum_over
 from polydl.ir.expr import Expr, ExprLike, Var, as_expr
-from polydl.ops.common import at, broadcast_shapes, literal, pointwise, present
+from polydl.ops.common import at, broadcast_shapes, check_broadcast, literal, pointwise, present
 from polydl.ops.registry import OpNode, operator
 
 __all__ = ["einsum", "gemm", "matmul"]
@@ -58,6 +58,8 @@ def gemm(b: FunctionBuilder, node: OpNode, x: Tensor, y: Tensor, c: Tensor | Non
         raise node.invalid(f"{m} x {k} times {k2} x {n}")
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     add = c is not None and beta != 0
+    if c is not None:
+        check_broadcast(node, c, (m, n))
     plain = alpha == 1 and not add
 
     def term(i: Var, j: Var, r: Var) -> Expr:

@@ -7,7 +7,17 @@ from math import prod
 
 from polydl.dsl import FunctionBuilder, Tensor
 from polydl.ir.expr import Expr, as_expr
-from polydl.ops.common import at, normal_axes, normal_axis, pointwise, present, scalar_input, strides, zero
+from polydl.ops.common import (
+    at,
+    check_broadcast,
+    normal_axes,
+    normal_axis,
+    pointwise,
+    present,
+    scalar_input,
+    strides,
+    zero,
+)
 from polydl.ops.pieces import copy_pieces, segments
 from polydl.ops.registry import OpNode, operator
 
@@ -93,11 +103,15 @@ def transpose(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 @operator("Expand", static=(1,))
 def expand(b: FunctionBuilder, node: OpNode, x: Tensor, shape: Tensor | None = None) -> Tensor:
+    check_broadcast(node, x, node.shape)
     return pointwise(b, node.output, node.shape, lambda i: at(x, i))
 
 
 @operator("Tile", static=(1,))
 def tile(b: FunctionBuilder, node: OpNode, x: Tensor, repeats: Tensor | None = None) -> Tensor:
+    if x.rank != len(node.shape):
+        raise node.invalid(f"{list(x.extents)} cannot repeat to {list(node.shape)}")
+
     def body(i: tuple[Expr, ...]) -> Expr:
         return x[tuple(v if n == m else v % n for v, n, m in zip(i, x.extents, node.shape, strict=True))]
 
@@ -107,8 +121,15 @@ def tile(b: FunctionBuilder, node: OpNode, x: Tensor, repeats: Tensor | None = N
 @operator("Concat")
 def concat(b: FunctionBuilder, node: OpNode, *inputs: Tensor | None) -> Tensor:
     parts = [present(node, x, k) for k, x in enumerate(inputs)]
+    if not parts:
+        raise node.invalid("no inputs")
     axis = normal_axis(node, node.integer("axis", 1), parts[0].rank)
     shape = list(parts[0].extents)
+    for x in parts:
+        if x.rank != len(shape) or any(
+            n != m for d, (n, m) in enumerate(zip(x.extents, shape, strict=True)) if d != axis
+        ):
+            raise node.invalid(f"{list(x.extents)} beside {shape} along axis {axis}")
     shape[axis] = sum(x.extents[axis] for x in parts)
     into = b.temporary(node.output, shape, parts[0].dtype)
     offset = 0
@@ -134,6 +155,10 @@ def split(
     extent, count = x.extents[axis], len(node.outputs)
     parts = node.integers("split") if node.opset < 13 else node.static_ints(1, sizes)
     if parts is None:
+        if node.integer("num_outputs", count) != count:
+            raise node.invalid(
+                f"num_outputs is {node.integer('num_outputs', count)}, there are {count} outputs"
+            )
         size = -(-extent // node.integer("num_outputs", count))
         parts = tuple(max(0, min(size, extent - k * size)) for k in range(count))
     if sum(parts) != extent or len(parts) != count:

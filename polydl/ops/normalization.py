@@ -8,7 +8,7 @@ from math import prod
 from polydl.dsl import FunctionBuilder, Tensor, reduce_over
 from polydl.dtypes import F32, F64, DType
 from polydl.ir.expr import Const, Expr, and_, as_expr, call, cast, select
-from polydl.ops.common import at, literal, normal_axes, normal_axis, one, pointwise
+from polydl.ops.common import at, check_broadcast, literal, normal_axes, normal_axis, one, pointwise
 from polydl.ops.reduction import power_norm, reduce_dims
 from polydl.ops.registry import OpNode, operator
 
@@ -31,9 +31,8 @@ def batch_normalization(
     epsilon, first = node.number("epsilon", 1e-5), 1
     if mean.rank != 1:  # spatial=0, up to opset 8: statistics per element
         first = x.rank - mean.rank
-    if (
-        mean.extents != (x.extents[1 : 1 + mean.rank] if first == 1 else x.extents[first:])
-        or scale.extents != mean.extents
+    if mean.extents != (x.extents[1 : 1 + mean.rank] if first == 1 else x.extents[first:]) or any(
+        t.extents != mean.extents for t in (scale, bias, var)
     ):
         raise node.invalid(f"statistics {list(mean.extents)} for an input {list(x.extents)}")
     factor = pointwise(
@@ -89,6 +88,8 @@ def _inverse_deviation(b: FunctionBuilder, name: str, variance: Tensor, epsilon:
 def instance_normalization(
     b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor
 ) -> Tensor:
+    if x.rank < 3 or any(t.extents != (x.extents[1],) for t in (scale, bias)):
+        raise node.invalid(f"scale {list(scale.extents)} and bias {list(bias.extents)} for {list(x.extents)}")
     moments = _Moments(b, node.output, x.extents, range(2, x.rank), lambda i: x[i], x.dtype)
     inverse = _inverse_deviation(b, f"{node.output}_inv", moments.variance, node.number("epsilon", 1e-5))
     return pointwise(
@@ -107,6 +108,8 @@ def group_normalization(b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tens
     if groups < 1 or channels % groups:
         raise node.invalid(f"{channels} channels in {groups} groups")
     size = channels // groups
+    if scale.extents != bias.extents or scale.extents != (channels if node.opset >= 21 else groups,):
+        raise node.invalid(f"scale {list(scale.extents)} and bias {list(bias.extents)} for {groups} groups")
     work = F32 if node.opset < 21 or node.integer("stash_type", 1) == 1 else x.dtype
     work = F64 if x.dtype == F64 else work
     moments = _Moments(
@@ -121,7 +124,7 @@ def group_normalization(b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tens
 
     def body(i: Index) -> Expr:
         inner = (i[0], i[1] // size, *(as_expr(0) for _ in range(1 + len(spatial))))
-        own = i[1] if scale.extents[0] == channels and node.opset >= 21 else i[1] // size
+        own = i[1] if node.opset >= 21 else i[1] // size
         normal = (cast(work, x[i]) - moments.mean[inner]) * inverse[inner]
         return cast(x.dtype, normal * cast(work, scale[own]) + cast(work, bias[own]))
 
@@ -140,6 +143,9 @@ def layer_normalization(
     b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor | None, ...]:
     axis, work = normal_axis(node, node.integer("axis", -1), x.rank), _stash(node, x)
+    for parameter in (scale, bias):
+        if parameter is not None:
+            check_broadcast(node, parameter, x.extents)
     moments = _Moments(b, node.output, x.extents, range(axis, x.rank), lambda i: cast(work, x[i]), work)
     inverse = _inverse_deviation(b, f"{node.output}_inv", moments.variance, node.number("epsilon", 1e-5))
 
@@ -162,6 +168,7 @@ def _wanted(b: FunctionBuilder, node: OpNode, k: int, value: Tensor) -> Tensor |
 @operator("RMSNormalization")
 def rms_normalization(b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor) -> Tensor:
     axis, work = normal_axis(node, node.integer("axis", -1), x.rank), _stash(node, x)
+    check_broadcast(node, scale, x.extents)
     dims = range(axis, x.rank)
     count = literal(1 / max(1, prod(x.extents[axis:])), work)
     squares = reduce_dims(

@@ -17,6 +17,13 @@ from polydl.ops.windows import Window, kernel_axes, spatial_axes, windows
 __all__ = ["average_pool", "global_pool", "lp_pool", "max_pool"]
 
 
+def _exponent(node: OpNode) -> int:
+    p = node.integer("p", 2)
+    if p < 1:
+        raise node.invalid(f"p is {p}")
+    return p
+
+
 def _view(node: OpNode, x: Tensor) -> tuple[Window, ...]:
     kernel = node.integers("kernel_shape")
     if kernel is None or x.rank != len(kernel) + 2:
@@ -116,7 +123,7 @@ def _count(v: Window, padding: bool) -> int | Callable[[Expr], Expr]:
 
 @operator("LpPool")
 def lp_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
-    raised, root = power_norm(node.integer("p", 2))
+    raised, root = power_norm(_exponent(node))
     total = _pool(b, f"{node.output}_sum", "add", x, _view(node, x), lambda o, i: raised(x[i]))
     return pointwise(b, node.output, total.extents, lambda i: root(total[i]))
 
@@ -130,7 +137,7 @@ def global_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
     shape = (*x.extents[:2], *(1 for _ in dims))
     inner = reduction(dims, x.extents)
     mean = node.op_type == "GlobalAveragePool"
-    raised, root = power_norm(node.integer("p", 2) if node.op_type == "GlobalLpPool" else 1)
+    raised, root = power_norm(_exponent(node) if node.op_type == "GlobalLpPool" else 1)
     op = "max" if node.op_type == "GlobalMaxPool" else "add"
 
     def element(i: tuple[Expr, ...], r: Sequence[Expr]) -> Expr:

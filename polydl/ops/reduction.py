@@ -75,6 +75,7 @@ _REDUCTIONS: Final[
     "ReduceSumSquare": ("add", lambda x: x * x, _same),
     "ReduceLogSum": ("add", _same, lambda x: call("log", x)),
 }
+_BOOLEAN: Final = {"max": "or", "min": "and"}
 _AXES_INPUT_SINCE: Final = {"ReduceSum": 13}  # all others: 18
 
 
@@ -93,7 +94,9 @@ def reduce(b: FunctionBuilder, node: OpNode, x: Tensor, axes: Tensor | None = No
         return _log_sum_exp(b, node, x, dims, keep)
     op, before, after = _REDUCTIONS[node.op_type]
     if x.dtype == BOOL:
-        op = {"max": "or", "min": "and"}[op]
+        if op not in _BOOLEAN:
+            raise node.invalid("on truth values")
+        op = _BOOLEAN[op]
     count = prod(x.extents[d] for d in dims)
     if node.op_type == "ReduceMean" and count:
         after = (lambda t: t / literal(count, x.dtype)) if count > 1 else _same

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any, Final
 
 import numpy as np
@@ -118,6 +119,16 @@ class OpNode:
         value = self.static(i, given)
         return None if value is None else tuple(int(v) for v in np.asarray(value).reshape(-1))
 
+    def static_number(self, i: int, given: Tensor | None) -> int | float | None:
+        """`static` as one number."""
+        value = self.static(i, given)
+        if value is None:
+            return None
+        if value.size != 1:
+            raise self.invalid(f"input {i} should be one number, it is {list(value.shape)}")
+        number: int | float = value.item()
+        return number
+
     def refuse(self, what: str, *, why: str = "", attribute: str = "") -> UnsupportedOperator:
         """The error that says what of this node is not supported."""
         if attribute:
@@ -136,8 +147,12 @@ class OpNode:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """`required` inputs are never absent; there are at most `most` (None: any number)."""
+
     lowering: Lowering
     static: Callable[[int], frozenset[int]]
+    required: int
+    most: int | None
 
 
 _TABLE: Final[dict[tuple[str, str], _Entry]] = {}
@@ -153,11 +168,14 @@ def operator(
         return frozenset(static(opset) if callable(static) else static)
 
     def register(f: Lowering) -> Lowering:
+        inputs = list(signature(f).parameters.values())[2:]
+        required = sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in inputs)
+        most = None if any(p.kind is p.VAR_POSITIONAL for p in inputs) else len(inputs)
         for name in names:
             key = (domain, name)
             if key in _TABLE:
                 raise InvalidProgram(f"operator {name} is registered twice")
-            _TABLE[key] = _Entry(f, positions)
+            _TABLE[key] = _Entry(f, positions, required, most)
         return f
 
     return register
@@ -187,6 +205,11 @@ def lower(b: FunctionBuilder, node: OpNode, inputs: Sequence[Tensor | None]) -> 
     if entry is None:
         raise node.refuse("there is no such operator in the table")
     views = [_logical(node, i, x) for i, x in enumerate(inputs)]
+    if len(views) < entry.required or (entry.most is not None and len(views) > entry.most):
+        raise node.invalid(f"{len(views)} inputs, it takes {entry.required} to {entry.most}")
+    for i in range(entry.required):
+        if views[i] is None and i not in node.constants:
+            raise node.invalid(f"input {i} is missing")
     made = entry.lowering(b, node, *views)
     results = made if isinstance(made, tuple) else (made,)
     if len(results) < len(node.outputs):

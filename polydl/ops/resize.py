@@ -62,6 +62,8 @@ def _rational(value: float) -> Fraction:
 @operator("Upsample", static=(1,))
 def upsample(b: FunctionBuilder, node: OpNode, x: Tensor, scales: Tensor | None = None) -> Tensor:
     """Opsets 7 to 9: Resize as opset 10 has it."""
+    if 0 in x.extents or 0 in node.shape:
+        return _nothing(b, node, x)
     if node.opset < 9:
         factors = [_rational(v) for v in node.numbers("scales")]
         return _resize(b, node, x, factors, "asymmetric", "simple", None)
@@ -81,6 +83,8 @@ def resize(
 
     Opset 10 knows no coordinate modes: asymmetric, and the nearest is "simple": floor, but ceil where it shrinks.
     """
+    if 0 in x.extents or 0 in node.shape:
+        return _nothing(b, node, x)
     if node.opset < 11:
         return _resize(b, node, x, _scales(node, 1, second), "asymmetric", "simple", None)
     if node.integer("antialias", 0):
@@ -107,6 +111,13 @@ def resize(
     return _resize(
         b, node, x, [by_axis.get(d, Fraction(1)) for d in range(x.rank)], coordinates, nearest, window
     )
+
+
+def _nothing(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
+    """An empty result; a result that has elements cannot come from an empty input."""
+    if 0 not in node.shape:
+        raise node.invalid(f"{list(x.extents)} cannot become {list(node.shape)}")
+    return b.temporary(node.output, node.shape, x.dtype)
 
 
 def _scales(node: OpNode, i: int, given: Tensor | None) -> list[Fraction]:
@@ -204,7 +215,10 @@ def _nearest(
 ) -> Tensor:
     if rounding not in _ROUND and rounding != "simple":
         raise node.refuse("unknown rounding", attribute="nearest_mode")
-    maps = [_nearest_map(v, ("ceil" if v.slope > 1 else "floor") if rounding == "simple" else rounding) for v in lines]
+    maps = [
+        _nearest_map(v, ("ceil" if v.slope > 1 else "floor") if rounding == "simple" else rounding)
+        for v in lines
+    ]
     outside = literal(extrapolation, x.dtype) if any(s.form is None for m in maps for s in m) else None
     if prod(len(m) for m in maps) <= 16:
         return copy_pieces(b, b.temporary(node.output, node.shape, x.dtype), x, maps, outside)
