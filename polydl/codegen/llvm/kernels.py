@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from math import prod
 from typing import Final, assert_never
 
+from polydl.codegen.cpu import LARGEST_STACK_BUFFER, symbol
 from polydl.codegen.llvm.builder import FunctionBuilder
 from polydl.codegen.llvm.expressions import Expressions
 from polydl.codegen.llvm.memory import Place
@@ -35,12 +35,10 @@ from polydl.ir.kernel import (
 from polydl.ir.rewrite import walk_stmts
 from polydl.targets import Target
 
-__all__ = ["KernelCode", "emit_kernel", "symbol"]
+__all__ = ["KernelCode", "emit_kernel"]
 
 # A tensor dimension is never negative and fits the address space; both let subscript arithmetic be simplified.
 _LARGEST_SIZE: Final = 2**47
-# Larger "register" buffers cannot be registers; they go to the scratch, so that no thread's stack overflows.
-_LARGEST_ALLOCA: Final = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,6 @@ class KernelCode:
     text: str
     scratch: tuple[int, ...]
     shared: tuple[int, ...]
-
-
-def symbol(name: str) -> str:
-    """`name` as an identifier."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def emit_kernel(
@@ -313,7 +306,7 @@ class _KernelEmitter:
                 why="the scratch memory of a run is laid out at build time",
                 next="give the dimension a constant bound",
             )
-        if buffer.memory == Memory.REGISTER and _bytes(buffer) <= _LARGEST_ALLOCA:
+        if buffer.memory == Memory.REGISTER and _bytes(buffer) <= LARGEST_STACK_BUFFER:
             lanes = self.register_lanes.get(buffer.name, 1)
             rows = prod(x for x in extents[:-1] if x is not None)
             width = -(-(extents[-1] or 0) // lanes) * lanes if extents else 1
