@@ -11,11 +11,12 @@ memory = plan_memory(graph, groups, layouts)
 from polydl.graph.groups import Group, GroupKind, make_groups
 from polydl.graph.importer import load_model, unsupported
 from polydl.graph.ir import Graph, Node, Value
-from polydl.graph.layout import Layouts, Placement, Slice, choose_layouts, isolate_outputs
+from polydl.graph.layout import choose_layouts, isolate_outputs
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
 from polydl.graph.lowering import Binding, LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, MemoryPlan, Where, plan_memory
 from polydl.graph.passes import optimize
+from polydl.graph.placement import Layouts, Placement, Slice
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -17,12 +17,24 @@ or writes the other form, through its own access functions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import prod
 
 from polydl.graph.groups import Group, GroupKind, kind_of
-from polydl.graph.ir import Graph, Node, Value
+from polydl.graph.ir import Graph, Node
 from polydl.graph.nodes import depthwise, op_node
+from polydl.graph.placement import (
+    ALIGNMENT,
+    PLAIN,
+    Halo,
+    Layouts,
+    Placement,
+    Slice,
+    storage_bytes,
+    storage_shape,
+)
+from polydl.graph.sharing import find_slices, is_free, root_of, with_offsets
+from polydl.ops.windows import windows
 
 __all__ = [
     "PLAIN",
@@ -31,68 +43,9 @@ __all__ = [
     "Slice",
     "choose_layouts",
     "isolate_outputs",
-    "resolve",
     "storage_bytes",
     "storage_shape",
 ]
-
-Halo = tuple[tuple[int, int], ...]
-ALIGNMENT = 64  # bytes; of every buffer and of every slice of one
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How one value is stored. `block` None is row-major; `halo` has (before, after) per spatial dimension, or is
-    ()."""
-
-    block: int | None = None
-    halo: Halo = ()
-
-    def channels(self, channels: int) -> int:
-        """Stored channels: a multiple of the block."""
-        return channels if self.block is None else -(-channels // self.block) * self.block
-
-    def __str__(self) -> str:
-        halo = " halo " + " ".join(f"{a}+{b}" for a, b in self.halo) if self.halo else ""
-        return (f"blocked by {self.block}" if self.block else "row-major") + halo
-
-
-PLAIN = Placement()
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A value that lies inside the storage of `base`, `offset` bytes from its beginning."""
-
-    base: str
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layouts:
-    """`placements` of all values that are not PLAIN; `slices`, by value; `free` are the groups that compute
-    nothing."""
-
-    placements: Mapping[str, Placement] = field(default_factory=dict)
-    slices: Mapping[str, Slice] = field(default_factory=dict)
-    free: frozenset[str] = frozenset()
-
-    def of(self, value: str) -> Placement:
-        return self.placements.get(value, PLAIN)
-
-
-def storage_shape(value: Value, placement: Placement) -> tuple[int, ...]:
-    """The dimensions of the array that holds `value`."""
-    shape = value.shape
-    if placement.halo:
-        shape = (*shape[:2], *(n + a + b for n, (a, b) in zip(shape[2:], placement.halo, strict=True)))
-    if placement.block is None:
-        return shape
-    return (shape[0], placement.channels(shape[1]) // placement.block, *shape[2:], placement.block)
-
-
-def storage_bytes(value: Value, placement: Placement) -> int:
-    return prod(storage_shape(value, placement)) * value.dtype.bytes
 
 
 def isolate_outputs(graph: Graph) -> Graph:
@@ -143,15 +96,15 @@ def choose_layouts(graph: Graph, groups: Sequence[Group], block: int | None) -> 
     form = {v: Placement(block) for v in blocked if v not in external}
     separate: set[str] = set()  # values whose parts turn out to begin at unaligned places
     while True:
-        slices = _slices(graph, groups, form, external, separate)
+        slices = find_slices(graph, groups, form, external, separate)
         halos = _halos(graph, groups, form, slices, external)
         placements = form | {v: replace(form.get(v, PLAIN), halo=h) for v, h in halos.items()}
-        slices = _offsets(graph, groups, placements, slices)
+        slices = with_offsets(graph, groups, placements, slices)
         unaligned = {s.base for s in slices.values() if s.offset % ALIGNMENT}
         if not unaligned:
             break
         separate |= unaligned
-    free = frozenset(g.name for g in groups if _is_free(g, slices))
+    free = frozenset(g.name for g in groups if is_free(g, slices))
     return Layouts(placements, slices, free)
 
 
@@ -206,98 +159,6 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
     return True
 
 
-def _slices(
-    graph: Graph,
-    groups: Sequence[Group],
-    placements: Mapping[str, Placement],
-    external: set[str],
-    separate: set[str],
-) -> dict[str, Slice]:
-    """Which values can lie inside others; offsets are filled in when the halos are known."""
-    produced = {o for g in groups for o in g.outputs} - external
-    slices: dict[str, Slice] = {}
-    for g in groups:
-        node = g.anchor
-        if len(g.nodes) != 1:
-            continue
-        match node.op_type:
-            case _ if g.kind is GroupKind.VIEW:
-                source, result = node.inputs[0], node.output
-                if not _same_bytes(graph, source, result, placements):
-                    continue
-                root = _root(source, slices)
-                if result not in graph.outputs:
-                    if root in produced or root in graph.inputs:
-                        slices[result] = Slice(source, 0)
-                elif root in produced and _all_whole(graph, root, slices):
-                    slices[root] = Slice(result, 0)  # computed in the output itself
-            case "Concat":
-                parts, whole = list(node.inputs), node.output
-                # A part must be a buffer of its own: not inside something else, and each only once.
-                own = all(p in produced and p not in slices for p in parts) and len(set(parts)) == len(parts)
-                if own and whole in produced - separate and _can_hold(graph, node, whole, parts, placements):
-                    slices |= {p: Slice(whole, 0) for p in parts}
-            case "Split":
-                whole, parts = node.inputs[0], list(node.outputs)
-                own = whole in produced - separate and all(p and p not in external for p in parts)
-                if own and _can_hold(graph, node, whole, parts, placements):
-                    slices |= {p: Slice(whole, 0) for p in parts}
-            case _:
-                continue
-    return slices
-
-
-def resolve(value: str, slices: Mapping[str, Slice]) -> tuple[str, int]:
-    """The value in whose storage `value` lies (itself, if it has its own), and at which byte."""
-    offset = 0
-    while value in slices:
-        value, offset = slices[value].base, offset + slices[value].offset
-    return value, offset
-
-
-def _root(value: str, slices: Mapping[str, Slice]) -> str:
-    while value in slices:
-        value = slices[value].base
-    return value
-
-
-def _all_whole(graph: Graph, root: str, slices: Mapping[str, Slice]) -> bool:
-    """Is everything that lies in `root` as large as it?"""
-    return all(graph.values[v].bytes == graph.values[root].bytes for v in slices if _root(v, slices) == root)
-
-
-def _same_bytes(graph: Graph, source: str, result: str, placements: Mapping[str, Placement]) -> bool:
-    """Is row-major `result` the same array of bytes as `source` as stored?"""
-    if placements.get(result, PLAIN) != placements.get(source, PLAIN) and result in placements:
-        return False
-    place = placements.get(source, PLAIN)
-    if place.block is None:
-        return True
-    shape = graph.values[source].shape
-    if result in placements:
-        return graph.values[result].shape == shape
-    return (
-        prod(shape[2:]) == 1
-        and (shape[0] == 1 or shape[1] % place.block == 0)
-        and shape[1] % place.block == 0
-    )
-
-
-def _can_hold(
-    graph: Graph, node: Node, whole: str, parts: Sequence[str], placements: Mapping[str, Placement]
-) -> bool:
-    """Are the parts of a Concat or Split one after the other in the storage of `whole`, in the form of their own?
-
-    So if no storage dimension before the axis is larger than 1. (A Split of a halo's interior keeps the halo.)
-    """
-    place = placements.get(whole, PLAIN)
-    shape = graph.values[whole].shape
-    axis = node.integer("axis") % len(shape)
-    if place.block is not None and axis > 1:
-        return False
-    return prod(shape[:axis]) == 1 and all(placements.get(p, PLAIN) == place for p in parts)
-
-
 def _halos(
     graph: Graph,
     groups: Sequence[Group],
@@ -322,7 +183,7 @@ def _halos(
     # members do without and the convolution makes a padded copy.
     classes: dict[str, list[str]] = {}
     for v in {*slices, *(s.base for s in slices.values()), *needed}:
-        classes.setdefault(_root(v, slices), []).append(v)
+        classes.setdefault(root_of(v, slices), []).append(v)
     result: dict[str, Halo] = {}
     for root, members in classes.items():
         wanted = [needed[m] for m in members if m in needed]
@@ -344,46 +205,9 @@ def _halos(
 
 
 def _reach(graph: Graph, node: Node) -> Halo:
-    from polydl.ops.windows import windows
-
     x, w = graph.values[node.inputs[0]], graph.values[node.inputs[1]]
     return tuple(v.reach for v in windows(op_node(graph, node), x.shape[2:], w.shape[2:]))
 
 
 def _wider(a: Halo | None, b: Halo) -> Halo:
     return b if a is None else tuple((max(p, r), max(q, s)) for (p, q), (r, s) in zip(a, b, strict=True))
-
-
-def _offsets(
-    graph: Graph, groups: Sequence[Group], placements: Mapping[str, Placement], slices: Mapping[str, Slice]
-) -> dict[str, Slice]:
-    """The slices with their byte offsets, which depend on the halos."""
-    result = dict(slices)
-    for g in groups:
-        node = g.anchor
-        if len(g.nodes) != 1 or node.op_type not in ("Concat", "Split"):
-            continue
-        whole = node.output if node.op_type == "Concat" else node.inputs[0]
-        parts = node.inputs if node.op_type == "Concat" else node.outputs
-        if not all(p in slices and slices[p].base == whole for p in parts):
-            continue
-        offset = 0
-        for p in parts:
-            result[p] = Slice(whole, offset)
-            offset += storage_bytes(graph.values[p], placements.get(p, PLAIN))
-    return result
-
-
-def _is_free(group: Group, slices: Mapping[str, Slice]) -> bool:
-    """Has the group nothing to do, because its result already lies where it belongs?"""
-    node = group.anchor
-    if len(group.nodes) != 1:
-        return False
-    if group.kind is GroupKind.VIEW:
-        a, b = node.inputs[0], node.output
-        return (a in slices or b in slices) and resolve(a, slices) == resolve(b, slices)
-    if node.op_type == "Concat":
-        return all(i in slices and slices[i].base == node.output for i in node.inputs)
-    if node.op_type == "Split":
-        return all(o in slices and slices[o].base == node.inputs[0] for o in node.outputs)
-    return False

