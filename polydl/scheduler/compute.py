@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
 from polydl.dsl.polyhedral import loads, scop_of, to_affine
@@ -12,12 +14,12 @@ from polydl.ir.expr import Const, Expr, Load, Var, as_expr, substitute, transfor
 from polydl.poly import initial_tree
 from polydl.poly.tree import Tree
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
-from polydl.scheduler.structure import normalise, restrict
+from polydl.scheduler.structure import normalise, restrict, without_allocation
 
 __all__ = ["Accumulate", "Inline", "Privatize"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Inline(Transform):
     """Replace the reads of an element-wise computation's tensor by its expression, and drop the computation.
 
@@ -52,7 +54,7 @@ class Inline(Transform):
         tree = restrict(schedule.tree, [s.name for s in inlined.statements()])
         if tree is None:
             raise NotApplicable(f"{self.computation} is the only computation")
-        return Rewritten(normalise(tree), inlined)
+        return Rewritten(normalise(without_allocation(tree, producer.target)), inlined)
 
 
 def _require_inlinable(function: Function, producer: Computation) -> None:
@@ -79,7 +81,7 @@ def _require_inlinable(function: Function, producer: Computation) -> None:
         raise NotApplicable(f"{', '.join(sorted(overwritten)) or tensor.name} is written after {producer.name}", where=where)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Accumulate(Transform):
     """Reduce into a temporary of its own and copy the results: the temporary can then live in registers.
 
@@ -98,10 +100,11 @@ class Accumulate(Transform):
         kept = tuple(a for a in c.axes if a.name not in c.reduction.axes)
         if not all(isinstance(a.lower, Const) and isinstance(a.upper, Const) for a in kept):
             raise NotApplicable(f"{self.computation} is not over a box of constant size")
-        if any(load.buffer == c.target for load in loads(c.value)):
-            raise NotApplicable(f"{self.computation} reads its own result")
-        taken = {t.name for t in function.tensors} | {x.name for x in function.computations}
-        name = next(n for n in (f"{c.name}_acc{k or ''}" for k in range(len(taken) + 1)) if n not in taken)
+        _require_pure_reduction(c)
+        once = {str(e) for e in map(to_affine, c.index)}
+        if any(a.name not in once for a in kept):
+            raise NotApplicable(f"{self.computation} may store several results at one place of {c.target}")
+        name = fresh_name(function, f"{c.name}_acc")
         point = tuple(a.var for a in kept)
         target = function.tensor(c.target)
         temporary = Tensor(
@@ -116,6 +119,11 @@ class Accumulate(Transform):
         return Rewritten(original_tree(new), new)
 
 
+def _require_pure_reduction(c: Computation) -> None:
+    if any(load.buffer == c.target for load in loads(c.value)):
+        raise NotApplicable(f"{c.name} reads its own result", why="its points are not independent terms")
+
+
 def _with_temporary(tensors: tuple[Tensor, ...], new: Tensor) -> tuple[Tensor, ...]:
     """The tensors with a temporary more; outputs stay last."""
     results = tuple(t for t in tensors if t.role is TensorRole.OUTPUT)
@@ -127,11 +135,11 @@ def _require_untransformed(schedule: Schedule) -> None:
         raise NotApplicable("statements change before loops do", next="apply it first")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Privatize(Transform):
     """Split a reduction into `lanes` independent partial reductions and their combination (rfactor).
 
-    rewrite:  s = reduce(k) f(k)  ->  p[v] = reduce(k, k mod lanes = v) f(k);  s = reduce(v) p[v]
+    rewrite:  s = reduce(k) f(k)  ->  p[v] = identity;  p[k mod lanes] = reduce(k) f(k);  s = reduce(v) p[v]
     legal if: reassociation is allowed. Must come first: the statements get their original order again.
     """
 
@@ -145,6 +153,9 @@ class Privatize(Transform):
         r = c.reduction
         if r is None or self.axis not in r.axes or r.init is None:
             raise NotApplicable(f"{self.axis} is not an axis of a reduction of {self.computation}")
+        if self.lanes < 1:
+            raise NotApplicable(f"{self.computation} cannot have {self.lanes} partial results", next="use a positive number")
+        _require_pure_reduction(c)
         if not schedule.reassociate:
             raise NotApplicable(f"{self.computation} may not be reassociated", why="the schedule's policy forbids it")
         _require_untransformed(schedule)
@@ -155,39 +166,46 @@ class Privatize(Transform):
         kept = tuple(a for a in c.axes if a.name not in r.axes)
         taken = {a.name for a in c.axes}
         lane = next(n for n in (f"{self.axis}v", f"{self.axis}_lane") if n not in taken)
-        part = f"{c.name}_part"
+        names = {t.name for t in function.tensors} | {x.name for x in function.computations}
+        part = next(n for n in (f"{c.name}_part{k or ''}" for k in range(len(names) + 1)) if n not in names)
         partial = Tensor(
             part, dtype, (*(_extent(a) for a in kept), as_expr(self.lanes)), TensorRole.TEMPORARY,
             (*(a.lower for a in kept), as_expr(0)),
         )  # fmt: skip
         lane_axis = Axis(lane, as_expr(0), as_expr(self.lanes))
-        outer = Axis(self.axis, as_expr(0), (axis.upper + (self.lanes - 1)) // self.lanes)
-        whole = {self.axis: Var(self.axis) * self.lanes + Var(lane)}
-        conditions = tuple(substitute(e, dict(whole)) for e in c.conditions)
-        guard = Var(self.axis) * self.lanes + Var(lane) < axis.upper
-        reduced = tuple(a if a.name != self.axis else outer for a in c.axes if a.name in r.axes)
-        first = Computation(
-            part,
-            (*kept, lane_axis, *reduced),
-            (*conditions, guard),
-            part,
-            (*(a.var for a in kept), lane_axis.var),
-            substitute(c.value, dict(whole)),
-            Reduction(r.op, r.axes, identity(r.op, dtype)),
+        outside = tuple(e for e in c.conditions if not _mentions(e, r.axes))
+        point = tuple(a.var for a in kept)
+        start = Computation(
+            f"{part}_start", (*kept, lane_axis), outside, part, (*point, lane_axis.var), identity(r.op, dtype)
+        )
+        first = replace(
+            c, name=part, target=part, index=(*point, axis.var % self.lanes), reduction=Reduction(r.op, r.axes, None)
         )
         second = Computation(
             c.name,
             (*kept, lane_axis),
-            tuple(e for e in c.conditions if not _mentions(e, r.axes)),
+            outside,
             c.target,
             c.index,
-            partial[tuple(first.index)],
+            partial[(*point, lane_axis.var)],
             Reduction(r.op, (lane,), r.init),
         )
         position = function.computations.index(c)
-        computations = (*function.computations[:position], first, second, *function.computations[position + 1 :])
+        computations = (*function.computations[:position], start, first, second, *function.computations[position + 1 :])
         new = replace(function, computations=computations, tensors=_with_temporary(function.tensors, partial))
         return Rewritten(original_tree(new), new)
+
+
+def fresh(base: str, taken: Container[str]) -> str:
+    """`base`, or `base` with a number, that is not taken."""
+    return next(n for n in chain((base,), (f"{base}{k}" for k in count(2))) if n not in taken)
+
+
+def fresh_name(function: Function, base: str) -> str:
+    """A name for a new tensor and computation, like `base`; also free as that of a reduction's first statement."""
+    taken = {t.name for t in function.tensors} | {c.name for c in function.computations}
+    taken |= {f"{name}_init" for name in taken}
+    return fresh(base, taken | {n.removesuffix("_init") for n in taken})
 
 
 def original_tree(function: Function) -> Tree:

@@ -12,7 +12,7 @@ from polydl.ir.simplify import linear
 from polydl.poly.tree import Band, Tree, walk
 from polydl.scheduler.schedule import Schedule, Transform
 
-__all__ = ["attempt", "extent", "innermost_band", "loops_of", "reads", "stride", "uses"]
+__all__ = ["attempt", "extent", "innermost_band", "loops_of", "reads", "run", "stride", "uses"]
 
 
 def attempt(schedule: Schedule, *transforms: Transform) -> Schedule | None:
@@ -61,6 +61,17 @@ def stride(tensor: Tensor, index: tuple[Expr, ...], axis: str) -> int | None:
         total += step * (weight or 0)
         weight = weight * int(size.value) if weight is not None and isinstance(size, Const) else None
     return total
+
+
+def run(tensor: Tensor, index: tuple[Expr, ...], axis: str) -> int | None:
+    """How many neighbours along `axis` lie one after the other before a block of the layout ends; None: all of them."""
+    found = None
+    for subscript in tensor.storage.apply(index):
+        for e in walk_expr(subscript):
+            if isinstance(e, Binary) and e.op in ("mod", "floordiv") and isinstance(e.b, Const) and uses(e.a, axis):
+                size = int(e.b.value)
+                found = size if found is None else min(found, size)
+    return found
 
 
 def _step(e: Expr, axis: str) -> int | None:

@@ -13,7 +13,7 @@ from polydl.poly.tree import Band, Filter, Member, Sequence, Tree, children, sta
 from polydl.scheduler.compute import Inline, Privatize
 from polydl.scheduler.loops import Collapse, Fuse, Parallel, Reorder, Split, Vectorize
 from polydl.scheduler.partition import Separate
-from polydl.scheduler.recipes.common import attempt, extent, innermost_band, loops_of, reads, stride
+from polydl.scheduler.recipes.common import attempt, extent, innermost_band, loops_of, reads, run, stride
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local
 from polydl.targets import Target
@@ -21,6 +21,7 @@ from polydl.vocabulary import Binding, Memory
 
 __all__ = ["fuse_neighbours", "inline_all", "parallelise", "privatise_rows", "place_locals", "vectorise"]
 
+_CHAINS = 4  # vectors in flight: independent accumulators, or copies of a short loop's body
 _PARALLEL_CHUNKS = 64  # enough iterations for an even split over the threads of a machine
 
 
@@ -64,7 +65,8 @@ def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = (
             along = [stride(schedule.function.tensor(x.buffer), x.index, axis) for x in reads(statement)]
             size = next(a for a in c.axes if a.name == axis)
             if along and all(s in (0, 1) for s in along) and 1 in along and _at_least(schedule, c.name, size.name, 2 * lanes):
-                schedule = attempt(schedule, Privatize(c.name, axis, lanes)) or schedule
+                chains = _CHAINS if _at_least(schedule, c.name, size.name, 4 * _CHAINS * lanes) else 1
+                schedule = attempt(schedule, Privatize(c.name, axis, chains * lanes)) or schedule
                 break
     return schedule
 
@@ -92,8 +94,7 @@ def fuse_neighbours(schedule: Schedule, keep_apart: Iterable[str] = ()) -> Sched
             position += 1
         else:
             schedule = fused
-            if not isinstance(schedule.tree, Sequence):
-                return schedule
+            position = max(0, position - 1)  # what has grown may now share data with what came before
 
 
 def _branches(tree: Tree) -> tuple[Filter, ...]:
@@ -134,15 +135,22 @@ def place_locals(schedule: Schedule) -> Schedule:
             if s.target == tensor.name or any(x.buffer == tensor.name for x in loads(s.value))
         ]
         nests = [loops_of(schedule, u) for u in users]
+        memory = Memory.REGISTER if tensor.name in _partial_results(schedule) else Memory.LOCAL
         shared = 0
         while all(len(n) > shared for n in nests) and len({n[shared] for n in nests}) == 1:
             shared += 1
         for level in range(shared, 0, -1):
-            placed = attempt(schedule, Local(tensor.name, (nests[0][level - 1],), Memory.LOCAL))
+            placed = attempt(schedule, Local(tensor.name, (nests[0][level - 1],), memory))
             if placed is not None:
                 schedule = placed
                 break
     return schedule
+
+
+def _partial_results(schedule: Schedule) -> set[str]:
+    """The tensors that privatisation has made: few elements, all of them addressed by lanes."""
+    names = [t.computation for t in schedule.trace if isinstance(t, Privatize)]
+    return {t.name for t in schedule.function.tensors if any(t.name.startswith(f"{n}_part") for n in names)}
 
 
 def vectorise(schedule: Schedule, statements: Iterable[str], target: Target) -> Schedule:
@@ -170,20 +178,39 @@ def _vectorise_one(schedule: Schedule, name: str, target: Target) -> Schedule:
         if count is None or count < 2:
             continue
         order = [x.name for x in band.members if x.name != m.name]
-        if count <= lanes:
+        width = _width(schedule, statement, m, count, lanes)
+        if count <= width:
             changed = attempt(schedule, Reorder((*order, m.name)), Vectorize(m.name))
         else:
             changed = attempt(
                 schedule,
-                Split(m.name, lanes),
+                Split(m.name, width),
                 Reorder((*order, f"{m.name}.o", f"{m.name}.i")),
                 Vectorize(f"{m.name}.i"),
             )
-            if changed is not None and count % lanes:
+            if changed is not None and count % width:
                 changed = attempt(changed, Separate(f"{m.name}.o")) or changed
         if changed is not None:
             return changed
     return schedule
+
+
+def _width(schedule: Schedule, statement: StatementDef, m: Member, count: int, lanes: int) -> int:
+    """Lanes for a loop: some vectors at once in a long one, never past the end of a block of a layout."""
+    width = lanes * _CHAINS if count >= 4 * lanes * _CHAINS else lanes
+    starts = statement.op is None and statement.target in _partial_results(schedule)
+    if starts or _is_combination(schedule, statement):
+        return count
+    for axis in m.expr(statement.name).names():
+        for buffer, index in [(statement.target, statement.index), *((x.buffer, x.index) for x in reads(statement))]:
+            limit = run(schedule.function.tensor(buffer), index, axis)
+            width = min(width, limit) if limit is not None else width
+    return width
+
+
+def _is_combination(schedule: Schedule, statement: StatementDef) -> bool:
+    """Whether a statement reduces the lanes of partial results."""
+    return statement.op is not None and {x.buffer for x in reads(statement)} <= _partial_results(schedule)
 
 
 def _steps(schedule: Schedule, statement: StatementDef, m: Member) -> list[int | None]:
@@ -204,6 +231,8 @@ def _vector_cost(schedule: Schedule, statement: StatementDef, m: Member) -> int:
         return 9
     if target == 1:
         return 0 if all(s in (0, 1) for s in sources) else 1
+    if target == 0 and _is_combination(schedule, statement):
+        return 0 if all(s == 1 for s in sources) else 9
     return 9
 
 
