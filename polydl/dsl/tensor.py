@@ -12,7 +12,7 @@ import numpy as np
 
 from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Expr, ExprLike, Load, Var, as_expr, substitute, walk
+from polydl.ir.expr import Const, Expr, ExprLike, Load, Var, as_expr, substitute, walk
 from polydl.ir.parser import parse_expr
 from polydl.ir.printer import print_expr
 
@@ -40,8 +40,9 @@ class Layout:
     shape: tuple[Expr, ...]
 
     def __str__(self) -> str:
-        dims, index, shape = (", ".join(part) for part in (self.dims, map(print_expr, self.index), map(print_expr, self.shape)))
-        return f"{dims} -> {index} in {shape}".strip()
+        lists = (self.dims, map(print_expr, self.index), map(print_expr, self.shape))
+        dims, index, shape = (", ".join(part) for part in lists)
+        return " ".join(word for word in (dims, "->", index, "in", shape) if word)
 
     def __repr__(self) -> str:
         return f"Layout.parse({str(self)!r})"
@@ -68,7 +69,7 @@ class Layout:
         """The dense layout with the last subscript fastest; element `lower` comes first."""
         dims = tuple(f"d{i}" for i in range(len(shape)))
         first = [as_expr(x) for x in lower] if lower is not None else [as_expr(0)] * len(shape)
-        index = tuple(Var(d) if o == as_expr(0) else Var(d) - o for d, o in zip(dims, first, strict=True))
+        index = tuple(_moved(Var(d), o) for d, o in zip(dims, first, strict=True))
         return Layout(dims, index, tuple(as_expr(s) for s in shape))
 
     @staticmethod
@@ -76,7 +77,7 @@ class Layout:
         """Row-major, `axis` split into blocks whose elements become the last storage dimension (axis 1: NCHWc)."""
         low = tuple(lower) if lower is not None else (0,) * len(shape)
         dims = tuple(f"d{i}" for i in range(len(shape)))
-        offsets: list[Expr] = [Var(d) - o if o else Var(d) for d, o in zip(dims, low, strict=True)]
+        offsets = [_moved(Var(d), as_expr(o)) for d, o in zip(dims, low, strict=True)]
         inner = offsets[axis] % block
         outer = [*offsets]
         outer[axis] = offsets[axis] // block
@@ -88,6 +89,14 @@ class Layout:
         """Storage subscripts of the element at logical `index`."""
         bindings = dict(zip(self.dims, index, strict=True))
         return tuple(substitute(e, bindings) for e in self.index)
+
+
+def _moved(subscript: Expr, origin: Expr) -> Expr:
+    """A subscript counted from `origin`."""
+    if isinstance(origin, Const):
+        first = int(origin.value)
+        return subscript if not first else subscript - first if first > 0 else subscript + -first
+    return subscript - origin
 
 
 _LAYOUT: Final = re.compile(r"([^>]*)->(.*)\bin\b(.*)")
@@ -173,8 +182,6 @@ class Tensor:
 
 def numbers(values: Sequence[Expr], name: str = "the tensor") -> tuple[int, ...]:
     """Constant expressions as Python integers."""
-    from polydl.ir.expr import Const
-
     result = []
     for v in values:
         if not isinstance(v, Const):

@@ -12,6 +12,7 @@ from polydl.ops import (  # each module registers its operators
     pooling,
     reduction,
     resize,
+    scatter,
 )
 from polydl.ops.registry import OpNode, lower, operator, static_inputs, supported
 
@@ -19,5 +20,5 @@ __all__ = ["OpNode", "lower", "operator", "static_inputs", "supported"]
 
 _MODULES = (
     activations, convolution, elementwise, generators, indexing, matmul, movement, normalization, pooling, reduction,
-    resize,
+    resize, scatter,
 )  # fmt: skip

@@ -250,3 +250,35 @@ def test_cast_of_every_pair(source: str, target: str) -> None:
     expected = x.astype(target)
     (result,) = run_node("Cast", [x], [("y", np.dtype(target), x.shape)], {}, 13)
     check_equal(result, expected, 0, 0)
+
+
+@few
+@given(st.data())
+def test_scatter_elements(data: st.DataObject) -> None:
+    shape = tuple(numbers(data.draw, 2, 1, 5))
+    axis = data.draw(st.integers(0, 1))
+    count = [data.draw(st.integers(1, n)) for n in shape]
+    count[axis] = data.draw(st.integers(1, 6))
+    picks = data.draw(
+        st.lists(
+            st.integers(-shape[axis], shape[axis] - 1),
+            min_size=count[0] * count[1],
+            max_size=count[0] * count[1],
+        )
+    )
+    reduction = data.draw(st.sampled_from(["none", "add", "mul", "max", "min"]))
+    x, indices, updates = values(shape), np.array(picks, np.int64).reshape(count), values(tuple(count), 1)
+    expected = x.copy()
+    for place in np.ndindex(*count):
+        at = tuple(indices[place] if d == axis else p for d, p in enumerate(place))
+        old, new = expected[at], updates[place]
+        expected[at] = {
+            "none": new,
+            "add": old + new,
+            "mul": old * new,
+            "max": max(old, new),
+            "min": min(old, new),
+        }[reduction]
+    attributes = {"axis": axis, "reduction": reduction}
+    (result,) = run_node("ScatterElements", [x, indices, updates], [("y", x.dtype, x.shape)], attributes, 18)
+    check_equal(result, expected, 1e-5, 1e-6)
