@@ -23,12 +23,20 @@ from onnx.backend.base import Backend, BackendRep, Device, DeviceType, namedtupl
 from polydl.compiler import compile_graph
 from polydl.errors import InvalidInput, UsageError
 from polydl.graph.importer import import_model
-from polydl.graph.structure import default_opset, inline_functions, schema_of
 from polydl.graph.limits import DEFAULT_LIMITS
+from polydl.graph.structure import default_opset, inline_functions, schema_of
 from polydl.ops import static_inputs, supported
 from polydl.runtime import Module
 
-__all__ = ["PolydlBackend", "Prepared", "deciding_inputs", "prepare", "run_model", "run_node", "supports_device"]
+__all__ = [
+    "PolydlBackend",
+    "Prepared",
+    "deciding_inputs",
+    "prepare",
+    "run_model",
+    "run_node",
+    "supports_device",
+]
 
 Array = np.ndarray[Any, Any]
 _WHERE: Final = "the model"
@@ -61,20 +69,25 @@ class Prepared(BackendRep):  # type: ignore[misc]  # onnx is untyped
             raise UsageError(f"run has no option {', '.join(kwargs)}", where="polydl.onnx_backend")
         given = self._named(inputs)
         fixed = {n: given[n] for n in self.inputs if n in self.deciding}
-        shapes = {n: a.shape for n, a in given.items() if n not in fixed and not _is_static(self._declared[n])}
+        shapes = {
+            n: a.shape for n, a in given.items() if n not in fixed and not _is_static(self._declared[n])
+        }
         results = self._module(fixed, shapes).run({n: a for n, a in given.items() if n not in fixed})
         return self._outputs(*(results[o.name] for o in self._model.graph.output))  # type: ignore[no-any-return]
 
     def _named(self, inputs: Any) -> dict[str, Array]:
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
-        if isinstance(inputs, Mapping):
-            given = {n: np.asarray(a) for n, a in inputs.items()}
-        else:
-            given = {n: np.asarray(a) for n, a in zip(self.inputs, inputs, strict=False)}
-        if len(inputs) != len(self.inputs) or set(given) != set(self.inputs):
-            raise InvalidInput(f"the inputs are {', '.join(self.inputs)}", why=f"{len(inputs)} arrays are given")
-        return given
+        names = list(inputs) if isinstance(inputs, Mapping) else list(self.inputs[: len(inputs)])
+        if len(inputs) != len(self.inputs) or set(names) != set(self.inputs):
+            raise InvalidInput(
+                f"the inputs are {', '.join(self.inputs)}", why=f"given are {len(inputs)} inputs"
+            )
+        given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=True))
+        for name, value in given.items():
+            if not isinstance(value, np.ndarray | np.generic | int | float | bool):
+                raise InvalidInput(f"input '{name}' is no array", why=f"it is a {type(value).__name__}")
+        return {name: np.asarray(value) for name, value in given.items()}
 
     def _module(self, fixed: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> Module:
         values = tuple((n, a.shape, a.dtype.str, a.tobytes()) for n, a in fixed.items())
@@ -113,7 +126,9 @@ class PolydlBackend(Backend):  # type: ignore[misc]  # onnx is untyped
         return Prepared(model, target, threads)
 
     @classmethod
-    def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+    def run_model(
+        cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any
+    ) -> tuple[Any, ...]:
         """`prepare` and one run."""
         return cls.prepare(model, device, **kwargs).run(inputs)
 
@@ -133,10 +148,11 @@ class PolydlBackend(Backend):  # type: ignore[misc]  # onnx is untyped
         names = [i for i in dict.fromkeys(node.input) if i]
         given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=True))
         arrays = {n: np.asarray(a) for n, a in given.items()}
+        types = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in arrays.items()}
         graph = helper.make_graph(
             [node],
             "node",
-            [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in arrays.items()],
+            [helper.make_tensor_value_info(n, types[n], a.shape) for n, a in arrays.items()],
             [onnx.ValueInfoProto(name=o) for o in node.output if o],
         )
         imports = [helper.make_opsetid(node.domain, opset)]
@@ -197,6 +213,9 @@ def _with_constants(model: onnx.ModelProto, fixed: Mapping[str, Array]) -> onnx.
 
 
 def _is_static(value: onnx.ValueInfoProto) -> bool:
+    """Whether nothing about the input's shape is left open (what is no tensor is refused when it is imported)."""
+    if not value.type.HasField("tensor_type"):
+        return True
     tensor = value.type.tensor_type
     return tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim)
 

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnx.inliner
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from polydl.dtypes import from_numpy
 from polydl.errors import InvalidModel
+from polydl.graph.bodies import fresh_name, function_body, renamed_node
 from polydl.graph.evaluate import evaluate_node
 from polydl.graph.ir import Array, AttributeValue, Node, Value
 from polydl.graph.limits import Limits
@@ -98,37 +98,7 @@ class Inference:
         schema = schema_of(proto, self.opset)
         if schema is None or self.compiled(proto.op_type):
             return None
-        return self._inlined(proto, schema)
-
-    def _inlined(self, proto: onnx.NodeProto, schema: defs.OpSchema) -> list[onnx.NodeProto] | None:
-        """The nodes of the function that defines the operator, with fresh names inside."""
-        names = [i for i in dict.fromkeys(proto.input) if i]
-        defined = schema.has_function or schema.has_context_dependent_function
-        if not defined or any(i not in self.values for i in names):
-            return None
-        graph = helper.make_graph(
-            [_with_defaults(proto, schema)],
-            "one",
-            [helper.make_value_info(i, type_proto(self.values[i])) for i in names],
-            [onnx.ValueInfoProto(name=o) for o in proto.output if o],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        try:
-            inlined = onnx.inliner.inline_selected_functions(
-                model, [("", proto.op_type)], inline_schema_functions=True
-            )
-        except (
-            Exception
-        ):  # the inliner raises RuntimeErrors of many kinds; then the operator is reported as unsupported
-            return None
-        nodes = live_nodes(list(inlined.graph.node), [o for o in proto.output if o])
-        if any(n.op_type == proto.op_type for n in nodes):
-            return None
-        outer = {*names, *proto.output}
-        prefix = f"{proto.name or proto.output[0]}/"
-        known = set(self.values) | self.unknown
-        inner = {o: _fresh(prefix + o, known) for n in nodes for o in n.output if o and o not in outer}
-        return [_rename(n, inner) for n in nodes]
+        return function_body(proto, schema, self.opset, self.values, self.unknown)
 
     def _visit(self, proto: onnx.NodeProto) -> None:
         schema = schema_of(proto, self.opset)
@@ -215,7 +185,11 @@ class Inference:
             if not o:
                 continue
             t = found.get(o)
-            tensor = t.tensor_type if t is not None and t.HasField("tensor_type") else None
+            kind = t.WhichOneof("value") if t is not None else None
+            if kind not in (None, "tensor_type"):
+                self._give_up(proto, f"its output '{o}' is not a tensor but a {kind}")
+                return None
+            tensor = t.tensor_type if kind == "tensor_type" else None
             if tensor is None or not tensor.elem_type:
                 missing.append(o)
                 continue
@@ -245,7 +219,7 @@ class Inference:
 
     def _infer_by_function(self, proto: onnx.NodeProto, schema: defs.OpSchema) -> list[Value] | None:
         """Types found by walking the nodes that define the operator; None where that is no help."""
-        nodes = self._inlined(proto, schema)
+        nodes = function_body(proto, schema, self.opset, self.values, self.unknown)
         if nodes is None:
             return None
         inner = Inference(self.opset, self.where, self.reader, self.limits, compiled=self.compiled)
@@ -348,7 +322,7 @@ class Inference:
         prefix = f"{proto.name or next(iter(proto.output), 'If')}/{wanted.removesuffix('_branch')}/"
         known = set(self.values) | self.unknown
         defined = {t.name for t in branch.initializer} | {o for n in branch.node for o in n.output if o}
-        renamed = {d: _fresh(prefix + d, known) for d in defined}
+        renamed = {d: fresh_name(prefix + d, known) for d in defined}
         ordered = sorted_nodes(
             branch.node,
             (known | {t.name for t in branch.initializer}) - {o for n in branch.node for o in n.output},
@@ -356,7 +330,7 @@ class Inference:
         )
         for t in branch.initializer:
             self.add_constant(renamed[t.name], self.reader.read(t, place))
-        nodes = [_rename(n, renamed) for n in live_nodes(ordered, [o.name for o in branch.output])]
+        nodes = [renamed_node(n, renamed) for n in live_nodes(ordered, [o.name for o in branch.output])]
         for outer, inner in zip(proto.output, branch.output, strict=True):
             if outer:
                 nodes.append(helper.make_node("Identity", [renamed.get(inner.name, inner.name)], [outer]))
@@ -370,7 +344,7 @@ class Inference:
         self.unknown |= {o for o in proto.output if o}
 
     def _unique(self, proto: onnx.NodeProto) -> str:
-        name = _fresh(proto.name or f"{proto.op_type}_{len(self._names)}", self._names)
+        name = fresh_name(proto.name or f"{proto.op_type}_{len(self._names)}", self._names)
         self._names.add(name)
         return name
 
@@ -402,16 +376,6 @@ def fold_node(
     return arrays
 
 
-def _with_defaults(proto: onnx.NodeProto, schema: defs.OpSchema) -> onnx.NodeProto:
-    """A copy of the node that spells out its default attributes, which a function's body refers to by name."""
-    result = onnx.NodeProto()
-    result.CopyFrom(proto)
-    given = {a.name for a in proto.attribute}
-    defaults = (a.default_value for n, a in schema.attributes.items() if n not in given)
-    result.attribute.extend(d for d in defaults if d.name)
-    return result
-
-
 def _attributes(proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> dict[str, AttributeValue]:
     result = {
         k: attribute_value(a.default_value, place)
@@ -431,31 +395,3 @@ def _clipped(node: Node, rank: int) -> slice:
     start, end = node.integer("start", 0), node.integer("end", rank)
     low = min(max(start + rank if start < 0 else start, 0), rank)
     return slice(low, min(max(end + rank if end < 0 else end, 0), rank))
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    candidate, k = name, 1
-    while candidate in taken:
-        candidate, k = f"{name}_{k}", k + 1
-    return candidate
-
-
-def _rename(n: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
-    """A copy of the node with value names replaced, also where its subgraphs read them."""
-    result = onnx.NodeProto()
-    result.CopyFrom(n)
-    result.input[:] = [names.get(i, i) for i in n.input]
-    result.output[:] = [names.get(o, o) for o in n.output]
-    for g in subgraphs(result):
-        inside = (
-            {i.name for i in g.input}
-            | {t.name for t in g.initializer}
-            | {o for x in g.node for o in x.output}
-        )
-        visible = {k: v for k, v in names.items() if k not in inside}
-        replaced = [_rename(x, visible) for x in g.node]
-        del g.node[:]
-        g.node.extend(replaced)
-        for o in g.output:
-            o.name = visible.get(o.name, o.name)
-    return result

@@ -25,13 +25,13 @@ MAY_IMPORT: Final = {
     "ops": frozenset({"dsl", "ir"}),
     "graph": frozenset({"ops", "dsl", "ir"}),
 }
-TOP: Final = frozenset({"compiler", "peak", "cli", "__init__", "__main__"})  # these may import everything
+TOP: Final = frozenset({"compiler", "peak", "cli", "onnx_backend", "__init__", "__main__"})  # these may import everything
 
 # third-party package -> the only places that may import it (dotted prefixes below `polydl`)
 ONLY_IN: Final = {
     "islpy": ("poly",),
     "llvmlite": ("codegen.llvm", "runtime"),
-    "onnx": ("graph", "ops", "cli", "compiler"),
+    "onnx": ("graph", "ops", "cli", "compiler", "onnx_backend"),
     "typer": ("cli",),
     "rich": ("cli",),
     "onnxruntime": ("cli",),
