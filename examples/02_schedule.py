@@ -14,8 +14,7 @@ from polydl import poly
 from polydl.compiler import compile_function
 from polydl.dsl import FunctionBuilder
 from polydl.errors import IllegalSchedule
-from polydl.scheduler.loops import Skew, Tile
-from polydl.scheduler.schedule import Schedule
+from polydl.scheduler import Schedule, Skew, Tile
 
 T, N = 64, 1000
 
