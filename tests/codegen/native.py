@@ -18,7 +18,7 @@ from polydl.ir.expr import Const, Var
 from polydl.ir.kernel import Kernel, Role
 from polydl.targets import Target, native, parse
 
-LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512", "native")
+LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
 _ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     *([ctypes.c_void_p] * 5),

@@ -106,6 +106,13 @@ def test_unreadable_caches_fall_back(tmp_path: Path) -> None:
     assert host.cache_sizes(tmp_path) == Caches()
 
 
+def test_register_tiles_fit_the_registers() -> None:
+    """The tiles of the known fast kernels: 14x2, 9x3, 6x4 vectors with 32 registers, 6x2 with 16."""
+    avx512, avx2 = parse("x86-64-avx512"), parse("x86-64-avx2")
+    assert [avx512.tile_rows(n) for n in (1, 2, 3, 4)] == [30, 14, 9, 6]
+    assert avx2.tile_rows(2) == 6
+
+
 def test_native_runs_here() -> None:
     target = native()
     assert target.arch == host.machine()

@@ -41,7 +41,7 @@ class Place:
 
 
 class Memories:
-    """Accesses to places. Masks are vectors of booleans, or None for "all lanes"."""
+    """Accesses to places (the masked intrinsics in the form of LLVM 20, which later versions upgrade). Masks are vectors of booleans, or None for "all lanes"."""
 
     def __init__(self, ops: Ops, offsets: Offsets) -> None:
         self.ops, self.b, self.offsets = ops, ops.b, offsets
@@ -126,8 +126,8 @@ class Memories:
                 )
             )
         name = f"@llvm.masked.load.{_suffix(place.dtype, lanes)}.p0"
-        self.b.declare(f"declare {kind} {name}(ptr, <{lanes} x i1>, {kind})")
-        call = f"call {kind} {name}(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {kind} zeroinitializer)"
+        self.b.declare(f"declare {kind} {name}(ptr, i32 immarg, <{lanes} x i1>, {kind})")
+        call = f"call {kind} {name}(ptr {pointer.text}, i32 {align}, {mask.type} {mask.text}, {kind} zeroinitializer)"
         return self._bits(self.b.here(call + place.scopes, *_raw(place, lanes)))
 
     def _guarded(self, place: Place, element: Affine, mask: Value) -> Value:
@@ -155,11 +155,11 @@ class Memories:
         pointers = self._pointers(place, element)
         kind = memory_type(place.dtype, lanes)
         name = f"@llvm.masked.gather.{_suffix(place.dtype, lanes)}.v{lanes}p0"
-        self.b.declare(f"declare {kind} {name}(<{lanes} x ptr>, <{lanes} x i1>, {kind})")
+        self.b.declare(f"declare {kind} {name}(<{lanes} x ptr>, i32 immarg, <{lanes} x i1>, {kind})")
         chosen = mask.text if mask is not None else splat_literal("true", BOOL, lanes)
         size = place.dtype.bytes
         call = (
-            f"call {kind} {name}(<{lanes} x ptr> align {size} {pointers.text}, "
+            f"call {kind} {name}(<{lanes} x ptr> {pointers.text}, i32 {size}, "
             f"<{lanes} x i1> {chosen}, {kind} zeroinitializer)"
         )
         return self._bits(self.b.here(call + place.scopes, *_raw(place, lanes)))
@@ -202,8 +202,10 @@ class Memories:
             self.b.do(f"store {kind} {value.text}, ptr {pointer.text}, align {align}{place.scopes}")
             return
         name = f"@llvm.masked.store.{_suffix(place.dtype, lanes)}.p0"
-        self.b.declare(f"declare void {name}({kind}, ptr, <{lanes} x i1>)")
-        call = f"call void {name}({kind} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})"
+        self.b.declare(f"declare void {name}({kind}, ptr, i32 immarg, <{lanes} x i1>)")
+        call = (
+            f"call void {name}({kind} {value.text}, ptr {pointer.text}, i32 {align}, {mask.type} {mask.text})"
+        )
         self.b.do(call + place.scopes)
 
     def _scatter(self, place: Place, element: Affine, value: Value, mask: Value | None) -> None:
@@ -211,10 +213,10 @@ class Memories:
         pointers = self._pointers(place, element)
         kind = memory_type(place.dtype, lanes)
         name = f"@llvm.masked.scatter.{_suffix(place.dtype, lanes)}.v{lanes}p0"
-        self.b.declare(f"declare void {name}({kind}, <{lanes} x ptr>, <{lanes} x i1>)")
+        self.b.declare(f"declare void {name}({kind}, <{lanes} x ptr>, i32 immarg, <{lanes} x i1>)")
         chosen = mask.text if mask is not None else splat_literal("true", BOOL, lanes)
         call = (
-            f"call void {name}({kind} {value.text}, <{lanes} x ptr> align {place.dtype.bytes} {pointers.text}, "
+            f"call void {name}({kind} {value.text}, <{lanes} x ptr> {pointers.text}, i32 {place.dtype.bytes}, "
             f"<{lanes} x i1> {chosen})"
         )
         self.b.do(call + place.scopes)

@@ -55,9 +55,7 @@ def accumulate(kernel: Kernel) -> Kernel:
     taken |= {s.buffer.name for s in walk_stmts(kernel.body) if isinstance(s, Alloc)}
 
     def visit(s: Stmt) -> Stmt:
-        if not isinstance(s, For) or s.binding == Binding.PARALLEL or contains(s.body, Barrier):
-            return s
-        return _loop(s, taken)
+        return _loop(s, taken) if isinstance(s, For) and s.binding != Binding.PARALLEL else s
 
     return replace(kernel, body=map_stmts(kernel.body, visit))
 
@@ -73,13 +71,16 @@ def _update(s: Store) -> _Update | None:
 
 def _loop(s: For, taken: set[str]) -> Stmt:
     """`s` with the accumulators of all the places it reduces into."""
+    found = [update for store in _certain(s.body) if (update := _update(store)) is not None]
+    if not found or contains(s.body, Barrier):
+        return s
     inner = bound_names(s.body) | {s.var}
     private = {x.buffer.name for x in walk_stmts(s.body) if isinstance(x, Alloc)}
     groups: dict[tuple[str, tuple[Expr, ...]], list[_Update]] = {}
-    for store in _certain(s.body):
-        update = _update(store)
+    for update in found:
+        store = update.store
         invariant = not any(free_variables(i) & inner or loads(i) for i in store.index)
-        if update is not None and invariant and store.buffer not in private:
+        if invariant and store.buffer not in private:
             groups.setdefault((store.buffer, store.index), []).append(update)
     result: Stmt = s
     for (buffer, index), updates in groups.items():
