@@ -98,15 +98,17 @@ def import_model(
     if state.problems:
         refuse([*state.problems, *_beyond(nodes, state, allowed)], where)
     outputs = _outputs(graph, state, where)
+    kept = _needed(state, outputs)
+    names = {*(i.name for i in declared), *outputs, *(v for n in kept for v in (*n.inputs, *n.outputs))}
     result = upgrade(
         Graph(
             graph.name,
             opset,
             tuple(i.name for i in declared),
             outputs,
-            tuple(_needed(state, outputs)),
+            tuple(kept),
             state.constants,
-            state.values,
+            {k: v for k, v in state.values.items() if k in names},
         )
     )
     refuse(unsupported(result, allowed), where)
