@@ -120,6 +120,11 @@ FORMS: list[Row] = [
     ("LpPool", 11, [X4], {"kernel_shape": [2, 2], "p": 3}),
     ("MaxPool", 7, [X4], {"kernel_shape": [2, 3], "pads": [1, 1, 0, 1], "strides": [1, 2]}),
     ("AveragePool", 7, [X4], {"kernel_shape": [2, 3], "pads": [1, 1, 0, 1], "strides": [1, 2]}),
+    *((op, 7, [floats(2, 3, *extents)], {}) for op in ("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
+      for extents in ((5,), (4, 3), (2, 3, 4))),
+    ("GlobalLpPool", 7, [X4], {"p": 3}),
+    ("LpNormalization", 7, [X4], {"axis": 1, "p": 1}),
+    ("MeanVarianceNormalization", 9, [X4], {"axes": [0, 2, 3]}),
     ("LRN", 7, [floats(1, 7, 2, 2)], {"size": 5, "alpha": 0.5, "beta": 0.7, "bias": 2.0}),
     ("Selu", 7, [X4], {"alpha": 1.5, "gamma": 0.5}),
     ("Where", 9, [X4 > 0, X4, floats(5)], {}),
