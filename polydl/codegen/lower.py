@@ -6,7 +6,7 @@ to the window that an `Allocate` keeps, and only then simplified with the ranges
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
@@ -26,6 +26,9 @@ from polydl.ir.expr import (
     Var,
     and_,
     as_expr,
+    children,
+    not_,
+    or_,
     substitute,
     transform,
     walk,
@@ -101,7 +104,7 @@ class _Lowering:
     def kernel(self, name: str) -> Kernel:
         """The whole kernel, simplified."""
         s = self.schedule
-        body = self._node(poly.generate(s.scop, s.tree), 0, ())
+        body = self._node(poly.generate(s.scop, s.tree), 0, ()) if self.paths else Block(())
         params = tuple(
             Param(Buffer(t.name, t.dtype, t.storage.shape), _ROLES[t.role])
             for t in s.function.tensors
@@ -304,17 +307,24 @@ class _Lowering:
         return Block((*(replace(g, cond=transform(g.cond, access)) for g in guards), store))
 
     def _bounds_checks(self, value: Expr) -> list[Check]:
-        """Run-time checks of the data-dependent subscripts in `value`."""
-        found = []
-        for load in dict.fromkeys(loads(value)):
+        """Run-time checks of the data-dependent subscripts in `value`, each only where the load is performed."""
+        found: dict[tuple[str, tuple[Expr, ...], Expr | None], list[Check]] = {}
+        for load, when in _guarded_loads(value, None):
             tensor = self.tensors[load.buffer]
+            key = load.buffer, load.index, when
+            if key in found:
+                continue
+            found[key] = []
             for k, i in enumerate(load.index):
                 if to_affine(i) is None and any(isinstance(x, Load) for x in walk(i)):
                     low, extent = tensor.origin[k], tensor.shape[k]
                     message = f"subscript {k} of {tensor.name} in {self.schedule.function.name} is out of range"
                     code = self.checks.setdefault(message, len(self.checks) + 1)
-                    found.append(Check(and_(i >= low, i < low + extent), code, message))
-        return found
+                    inside: Expr = and_(i >= low, i < low + extent)
+                    if when is not None:
+                        inside = or_(not_(when), inside)
+                    found[key].append(Check(inside, code, message))
+        return [check for checks in found.values() for check in checks]
 
     def _local_buffer(self, a: Allocate) -> Buffer:
         t = self.tensors[a.tensor]
@@ -322,6 +332,19 @@ class _Lowering:
         if a.memory is Memory.LOCAL and len(extents) > 1 and extents[-1] * t.dtype.bytes % _SET_STRIDE == 0:
             extents[-1] += _LINE // t.dtype.bytes
         return Buffer(t.name, t.dtype, tuple(Const(e, INDEX) for e in extents), a.memory)
+
+
+def _guarded_loads(e: Expr, when: Expr | None) -> Iterator[tuple[Load, Expr | None]]:
+    """All loads in `e`, innermost subscripts first, each with the condition under which it is performed."""
+    if isinstance(e, Select):
+        yield from _guarded_loads(e.cond, when)
+        yield from _guarded_loads(e.a, e.cond if when is None else and_(when, e.cond))
+        yield from _guarded_loads(e.b, not_(e.cond) if when is None else and_(when, not_(e.cond)))
+        return
+    for child in children(e):
+        yield from _guarded_loads(child, when)
+    if isinstance(e, Load):
+        yield e, when
 
 
 def _loops(node: Node) -> Iterable[ForNode]:

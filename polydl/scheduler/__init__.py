@@ -8,34 +8,41 @@ from polydl.scheduler.loops import (
     Parallel,
     Reorder,
     Sequential,
-    Skew,
     Split,
     Tile,
     Unroll,
     Vectorize,
 )
+from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
-from polydl.scheduler.partition import Separate
+from polydl.scheduler.partition import IndexSetSplit, Separate
+from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.recipes import default_schedule
+from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.storage import Local, SetLayout
 
 __all__ = [
+    "TRANSFORMS",
     "Accumulate",
     "Collapse",
+    "ComputeAt",
     "Distribute",
     "Fuse",
+    "IndexSetSplit",
     "Inline",
     "Local",
     "Pack",
     "Parallel",
     "Privatize",
     "Reorder",
+    "Reverse",
     "Rewritten",
     "Schedule",
     "Separate",
     "Sequential",
     "SetLayout",
+    "Shift",
     "Skew",
     "Split",
     "Tile",
@@ -43,4 +50,6 @@ __all__ = [
     "Unroll",
     "Vectorize",
     "default_schedule",
+    "from_json",
+    "from_text",
 ]
