@@ -26,6 +26,8 @@ from polydl.runtime.teams_ir import CALL_BYTES
 __all__ = ["MAX_THREADS", "BoundCall", "Module"]
 
 MAX_THREADS: Final = 1024
+_SLOW_FLOPS, _SLOW_BYTES = 50e9, 20e9  # a second
+_LEAST_SHARED_STEP: Final = 5e-6  # seconds: a dozen warm barriers
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 _ENTRY: Final = ctypes.CFUNCTYPE(
     ctypes.c_int32, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT, _INT
@@ -63,7 +65,7 @@ class Module:
     (see `polydl.runtime.teams`). Close it, or use it in a `with` statement; it also survives a fork.
 
     `constants` is the weight image (any buffer of `artifact.constants_bytes`; used in place when 64-byte aligned).
-    `threads` defaults to the cores that this process may use. `info` is what the package says about itself
+    `threads` defaults to the cores that this process may use, or to 1 where steps are too short to share. `info` is what the package says about itself
     (tolerances, measured error, …).
     """
 
@@ -76,7 +78,7 @@ class Module:
         info: Mapping[str, Any] | None = None,
     ) -> None:
         self.artifact = artifact
-        self.threads = _thread_count(threads)
+        self.threads = _thread_count(threads, artifact.steps)
         self.info: Mapping[str, Any] = MappingProxyType(dict(info or {}))
         self.workspace_bytes = artifact.workspace_bytes + self.threads * artifact.scratch_bytes
         if not 0 <= self.workspace_bytes <= min(MAX_BYTES, _physical_bytes()):
@@ -340,12 +342,23 @@ class BoundCall:
         return self._result
 
 
-def _thread_count(threads: int | None) -> int:
+def _thread_count(threads: int | None, steps: Sequence[StepInfo]) -> int:
     if threads is None:
-        return available_threads()
+        return available_threads() if _worth_sharing(steps) else 1
     if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads={threads!r} is not a number from 1 to {MAX_THREADS}")
     return threads
+
+
+def _worth_sharing(steps: Sequence[StepInfo]) -> bool:
+    """Whether a step is long enough, on average, for threads to win more than they lose by meeting after it.
+
+    A step's time is taken from a slow core's rates; steps that say nothing of their work count as long.
+    """
+    if not steps or any(s.flops == 0 and s.bytes == 0 for s in steps):
+        return True
+    seconds = sum(max(s.flops / _SLOW_FLOPS, s.bytes / _SLOW_BYTES) for s in steps)
+    return seconds / len(steps) >= _LEAST_SHARED_STEP
 
 
 def _constants(data: Any, artifact: Artifact) -> NDArray[np.uint8]:

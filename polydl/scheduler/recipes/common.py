@@ -18,7 +18,7 @@ __all__ = ["attempt", "extent", "innermost_band", "loops_of", "reads", "run", "s
 def attempt(schedule: Schedule, *transforms: Transform) -> Schedule | None:
     """The schedule after `transforms`, or None where one of them does not apply, is illegal or too costly to judge."""
     try:
-        return schedule.apply(*transforms)
+        return schedule.apply(*transforms, explain=False)
     except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
         return None
 

@@ -277,13 +277,14 @@ def _tile_nest(
         blocks = [f"{loop[a]}.o" for a in macro]
         loop |= {a: f"{loop[a]}.i" for a in macro}
         outer = blocks + [f"{loop[a]}.o" if a in factors else loop[a] for a in order]
-        points = [f"{loop[a]}.i" for a in (rows, columns) if a in factors] + [f"{loop[c.vector]}.i.o"]
-        lane = f"{loop[c.vector]}.i.i"
-        schedule = schedule.apply(
-            *(Split(loop[a], f) for a, f in factors.items()),
-            Split(f"{loop[c.vector]}.i", lanes),
-            Reorder((*outer, *reduced, *points, lane)),
-        )
+        points = [f"{loop[a]}.i" for a in (rows, columns) if a in factors]
+        splits = [Split(loop[a], f) for a, f in factors.items()]
+        lane = f"{loop[c.vector]}.i"
+        if tile.vectors > 1:
+            splits.append(Split(lane, lanes))
+            points.append(f"{lane}.o")
+            lane = f"{lane}.i"
+        schedule = schedule.apply(*splits, Reorder((*outer, *reduced, *points, lane)))
         heads.append(outer)
         unrolled += points
         vectors.append(lane)
