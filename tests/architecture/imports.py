@@ -25,7 +25,9 @@ MAY_IMPORT: Final = {
     "ops": frozenset({"dsl", "ir"}),
     "graph": frozenset({"ops", "dsl", "ir"}),
 }
-TOP: Final = frozenset({"compiler", "peak", "cli", "onnx_backend", "__init__", "__main__"})  # these may import everything
+TOP: Final = frozenset(
+    {"compiler", "peak", "cli", "onnx_backend", "__init__", "__main__"}
+)  # these may import everything
 
 # third-party package -> the only places that may import it (dotted prefixes below `polydl`)
 ONLY_IN: Final = {
