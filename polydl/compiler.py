@@ -1,7 +1,7 @@
 """The pipeline, readable from top to bottom: from a model or a function to an artifact that runs.
 
-    model ─ import ─ optimise ─ groups ─ layouts ─► one Function a group
-    Function ─ recipe, or the user's schedule ─► Schedule ─ lower ─► Kernel ─► Program ─ back end ─► Artifact ─► Module
+model ─ import ─ optimise ─ groups ─ layouts ─► one Function a group
+Function ─ recipe, or the user's schedule ─► Schedule ─ lower ─► Kernel ─► Program ─ back end ─► Artifact ─► Module
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from polydl.codegen.program import Slot, Space, Step
 from polydl.dsl import Function
 from polydl.dtypes import by_name
 from polydl.errors import UsageError
+from polydl.graph.cost import group_cost
 from polydl.graph.groups import Group, make_groups
 from polydl.graph.importer import load_model
 from polydl.graph.ir import Graph
@@ -129,7 +130,9 @@ def compile_model(
     _require_precision(precision)
     report = progress or _silent
     report("reading the model", 0, 1)
-    return compile_graph(load_model(path, shapes=shapes, dims=dims), Path(path).stem, target=machine, progress=report)
+    return compile_graph(
+        load_model(path, shapes=shapes, dims=dims), Path(path).stem, target=machine, progress=report
+    )
 
 
 def compile_graph(
@@ -139,11 +142,18 @@ def compile_graph(
     machine = parse(target) if isinstance(target, str) else target
     network = _Network.of(graph, machine, progress or _silent)
     parts = network.parts()
-    assembly = assemble(name, parts, network.specs(network.graph.inputs), network.specs(network.graph.outputs))
+    assembly = assemble(
+        name, parts, network.specs(network.graph.inputs), network.specs(network.graph.outputs)
+    )
     network.progress("generating code", len(parts), len(parts) + 1)
     artifact = compile_program(assembly.program, machine)
     network.progress("done", 1, 1)
-    return Compiled(artifact, assembly.constants, network.graph, tuple(map(network.report, network.steps, assembly.program.steps)))
+    return Compiled(
+        artifact,
+        assembly.constants,
+        network.graph,
+        tuple(map(network.report, network.steps, assembly.program.steps)),
+    )
 
 
 def compile_function(
@@ -175,7 +185,9 @@ def stages(
         return str(network.graph)
     chosen = [s for s in network.steps if group is None or s.name == group]
     if not chosen:
-        raise UsageError(f"there is no group '{group}'", next=f"one of {', '.join(s.name for s in network.steps)}")
+        raise UsageError(
+            f"there is no group '{group}'", next=f"one of {', '.join(s.name for s in network.steps)}"
+        )
     if stage == "groups":
         return "\n".join(network.describe(s) for s in chosen)
     return "\n".join(f"# {s.name}\n{_stage(network.schedule(s), stage, machine)}" for s in chosen)
@@ -203,7 +215,11 @@ def _silent(what: str, done: int, total: int) -> None:
 
 def _require_precision(precision: str) -> None:
     if by_name(precision).name != "f32":
-        raise UsageError(f"precision '{precision}' is not available", why="models are compiled in f32", next="--precision f32")
+        raise UsageError(
+            f"precision '{precision}' is not available",
+            why="models are compiled in f32",
+            next="--precision f32",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +266,13 @@ class _Network:
             self.progress(f"scheduling {step.name}", k, len(self.steps) + 1)
             schedule = self.schedule(step)
             low = step.lowered
-            slots = {b.tensor: (_slot(plan.locations[b.value]), self._bytes(b.value)) for b in (*low.inputs, *low.outputs)}
+            slots = {
+                b.tensor: (_slot(plan.locations[b.value]), self._bytes(b.value))
+                for b in (*low.inputs, *low.outputs)
+            }
             constants = {b.tensor: constant_array(self.graph, b) for b in low.constants}
-            parts.append(Part(step.name, schedule, slots, constants, plan.bytes))
+            cost = group_cost(self.graph, low.group)
+            parts.append(Part(step.name, schedule, slots, constants, plan.bytes, (cost.flops, cost.bytes)))
         return parts
 
     def _bytes(self, value: str) -> int:
@@ -272,11 +292,11 @@ class _Network:
     def describe(self, step: _Step) -> str:
         """A group as text: its operators, and where its values lie."""
         group = step.lowered.group
-        places = [f"  {v}: {self.graph.values[v]} {self.layouts.of(v)}" for v in (*group.inputs, *group.outputs)]
+        places = [
+            f"  {v}: {self.graph.values[v]} {self.layouts.of(v)}" for v in (*group.inputs, *group.outputs)
+        ]
         return "\n".join([str(group), *places])
 
 
 def _slot(location: Location) -> Slot:
     return Slot(_SPACES[location.where], location.index, location.offset)
-
-

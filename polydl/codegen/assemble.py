@@ -24,7 +24,7 @@ from polydl.scheduler.schedule import Schedule
 __all__ = ["Assembly", "Part", "assemble", "program_of"]
 
 _ALIGN: Final = 64
-_PAGE: Final = 4096  # large constants start on a page of their own: what is mapped is not shared with a neighbour's edge
+_PAGE: Final = 4096  # large constants start on a page of their own
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +33,8 @@ Array = np.ndarray[Any, Any]
 class Part:
     """One step to be: a schedule, places and sizes in bytes of its inputs and outputs, the contents of its constants.
 
-    `free` is the offset in the workspace from which on the step's own temporaries may lie.
+    `free` is the offset in the workspace from which on the step's own temporaries may lie. `work` is the arithmetic
+    operations and the least bytes moved, where somebody knows better than the function (which counts padded channels).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Part:
     slots: Mapping[str, tuple[Slot, int]]
     constants: Mapping[str, Array]
     free: int = 0
+    work: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +71,16 @@ def assemble(
             since = []
         since += used
         function = part.schedule.function
-        steps.append(Step(part.name, kernel, args, barrier, flops(function), traffic(function)))
+        work = part.work or (flops(function), traffic(function))
+        steps.append(Step(part.name, kernel, args, barrier, *work))
     constants = image.bytes()
     program = Program(name, tuple(steps), inputs, outputs, (), constants.nbytes, workspace)
     return Assembly(program, constants)
 
 
-def _places(part: Part, kernel: Kernel, image: _Image) -> tuple[tuple[Slot, ...], list[tuple[Slot, int, bool]], int]:
+def _places(
+    part: Part, kernel: Kernel, image: _Image
+) -> tuple[tuple[Slot, ...], list[tuple[Slot, int, bool]], int]:
     """Slots of the kernel's parameters, what it accesses outside the constants, and where its temporaries end."""
     args: list[Slot] = []
     used: list[tuple[Slot, int, bool]] = []
@@ -127,7 +132,9 @@ class _Image:
         total = -(-self._size // _ALIGN) * _ALIGN
         image = np.zeros(total, np.uint8)
         for offset, array in self._pieces:
-            image[offset : offset + array.nbytes] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+            image[offset : offset + array.nbytes] = np.frombuffer(
+                np.ascontiguousarray(array).tobytes(), np.uint8
+            )
         return image
 
 
@@ -144,9 +151,8 @@ def program_of(schedule: Schedule) -> Program:
         if p.buffer.name not in slots:
             slots[p.buffer.name] = Slot(Space.WORKSPACE, 0, offset)
             offset += -(-_bytes(p) // _ALIGN) * _ALIGN
-    step = Step(
-        function.name, kernel, tuple(slots[p.buffer.name] for p in kernel.params), False, flops(function), traffic(function)
-    )
+    args = tuple(slots[p.buffer.name] for p in kernel.params)
+    step = Step(function.name, kernel, args, False, flops(function), traffic(function))
     return Program(
         function.name,
         (step,),

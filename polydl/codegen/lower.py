@@ -58,7 +58,9 @@ from polydl.vocabulary import Binding, Memory
 __all__ = ["lower"]
 
 _LINE: Final = 64  # bytes
-_SET_STRIDE: Final = 2048  # bytes: rows of a local buffer this far apart would crowd into a few sets of the cache
+_SET_STRIDE: Final = (
+    2048  # bytes: rows of a local buffer this far apart would crowd into a few sets of the cache
+)
 
 _ROLES: Final = {
     TensorRole.INPUT: Role.INPUT,
@@ -90,7 +92,9 @@ class _Lowering:
     windows: dict[str, _Window] = field(init=False, default_factory=dict)
     checks: dict[str, int] = field(init=False, default_factory=dict)
     inside_parallel: bool = field(init=False, default=False)
-    names: dict[str, Expr] = field(init=False, default_factory=dict)  # isl iterator -> its value, of the loops around
+    names: dict[str, Expr] = field(
+        init=False, default_factory=dict
+    )  # isl iterator -> its value, of the loops around
 
     def __post_init__(self) -> None:
         s = self.schedule
@@ -123,7 +127,9 @@ class _Lowering:
             index = [None if x is None else from_affine(x) for x in a.subscripts]
             if any(x is None for x in index):
                 raise InvalidProgram(f"local tensor {tensor} is read at a data-dependent place")
-            return replace(a, subscripts=tuple(to_affine(e) for e in storage.apply([x for x in index if x is not None])))
+            return replace(
+                a, subscripts=tuple(to_affine(e) for e in storage.apply([x for x in index if x is not None]))
+            )
 
         statements = tuple(replace(st, accesses=tuple(map(stored, st.accesses))) for st in scop.statements)
         upper = tuple(to_affine(x) or Affine(()) for x in storage.shape)
@@ -223,7 +229,11 @@ class _Lowering:
                 inner = self._node(body, d + 1, placed)
                 self.names, self.inside_parallel = outer
                 names = {c.statement for c in _calls(body)}
-                if not self.inside_parallel and _is_parallel(inner) and member.binding is not Binding.PARALLEL:
+                if (
+                    not self.inside_parallel
+                    and _is_parallel(inner)
+                    and member.binding is not Binding.PARALLEL
+                ):
                     inner = Block((inner, Barrier())) if self._depend(names, names) else inner
                 return For(member.name, first, end, inner, member.binding, step, length)
             case IfNode(cond=cond, then=then, otherwise=otherwise):
@@ -260,8 +270,6 @@ class _Lowering:
                 return self.names.get(e, Var(e))
             case Op(op="neg", args=(a,)):
                 return Unary("neg", self._ast(a))
-            case Op(op="not", args=(a,)):
-                return Unary("not", self._ast(a))
             case Op(op="select", args=(c, a, b)):
                 return Select(self._ast(c), self._ast(a), self._ast(b))
             case Op(op=op, args=args):
@@ -289,7 +297,8 @@ class _Lowering:
             names = poly.iterator_names(self.schedule.scop, len(coordinates))
             values: dict[str, Expr] = dict(zip(names, coordinates, strict=True))
             return tuple(
-                s - substitute(from_affine(base), values) for s, base in zip(subscripts, window.bases, strict=True)
+                s - substitute(from_affine(base), values)
+                for s, base in zip(subscripts, window.bases, strict=True)
             )
 
         def access(e: Expr) -> Expr:
@@ -318,7 +327,9 @@ class _Lowering:
             for k, i in enumerate(load.index):
                 if to_affine(i) is None and any(isinstance(x, Load) for x in walk(i)):
                     low, extent = tensor.origin[k], tensor.shape[k]
-                    message = f"subscript {k} of {tensor.name} in {self.schedule.function.name} is out of range"
+                    message = (
+                        f"subscript {k} of {tensor.name} in {self.schedule.function.name} is out of range"
+                    )
                     code = self.checks.setdefault(message, len(self.checks) + 1)
                     inside: Expr = and_(i >= low, i < low + extent)
                     if when is not None:

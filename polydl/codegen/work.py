@@ -34,7 +34,9 @@ def _points(s: StatementDef) -> int:
 
 def _operations(s: StatementDef) -> int:
     """Operators of the value outside of subscripts, and the combination of a reduction."""
-    subscripts = {id(x) for load in walk(s.value) if isinstance(load, Load) for i in load.index for x in walk(i)}
+    subscripts = {
+        id(x) for load in walk(s.value) if isinstance(load, Load) for i in load.index for x in walk(i)
+    }
     counted = sum(
         1 for x in walk(s.value) if isinstance(x, Binary | Unary | Call | Select) and id(x) not in subscripts
     )

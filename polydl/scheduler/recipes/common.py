@@ -54,7 +54,9 @@ def stride(tensor: Tensor, index: tuple[Expr, ...], axis: str) -> int | None:
     """
     total = 0
     weight: int | None = 1
-    for subscript, size in zip(reversed(tensor.storage.apply(index)), reversed(tensor.storage.shape), strict=True):
+    for subscript, size in zip(
+        reversed(tensor.storage.apply(index)), reversed(tensor.storage.shape), strict=True
+    ):
         step = _step(subscript, axis)
         if step is None or (step and weight is None):
             return None
@@ -68,7 +70,12 @@ def run(tensor: Tensor, index: tuple[Expr, ...], axis: str) -> int | None:
     found = None
     for subscript in tensor.storage.apply(index):
         for e in walk_expr(subscript):
-            if isinstance(e, Binary) and e.op in ("mod", "floordiv") and isinstance(e.b, Const) and uses(e.a, axis):
+            if (
+                isinstance(e, Binary)
+                and e.op in ("mod", "floordiv")
+                and isinstance(e.b, Const)
+                and uses(e.a, axis)
+            ):
                 size = int(e.b.value)
                 found = size if found is None else min(found, size)
     return found

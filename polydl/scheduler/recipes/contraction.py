@@ -48,7 +48,9 @@ class Contraction:
     outer: tuple[str, ...]  # output axes in order
     reduced: tuple[str, ...]
     vector: str
-    pixels: tuple[str, ...]  # along which the vector operand is reused, innermost first; none where domains are ragged
+    pixels: tuple[
+        str, ...
+    ]  # along which the vector operand is reused, innermost first; none where domains are ragged
 
 
 def is_window_reduction(c: Computation) -> bool:
@@ -65,7 +67,18 @@ def accumulate_all(schedule: Schedule) -> Schedule:
         found = find_contraction(schedule.function, c.name)
         if found is None or found.epilogue is None:
             changed = attempt(schedule, Accumulate(c.name))
-            name = next((x.name for x in changed.function.computations if x not in schedule.function.computations), "") if changed else ""
+            name = (
+                next(
+                    (
+                        x.name
+                        for x in changed.function.computations
+                        if x not in schedule.function.computations
+                    ),
+                    "",
+                )
+                if changed
+                else ""
+            )
             if changed is not None and find_contraction(changed.function, name) is not None:
                 schedule = changed
     return schedule
@@ -90,7 +103,11 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     target = function.tensor(computation.target)
     epilogue = None
     if target.role is TensorRole.TEMPORARY:
-        readers = [s for s in statements.values() if s.name != name and any(x.buffer == target.name for x in reads(s))]
+        readers = [
+            s
+            for s in statements.values()
+            if s.name != name and any(x.buffer == target.name for x in reads(s))
+        ]
         if len(readers) != 1 or readers[0].op is not None or readers[0].conditions:
             return None
         epilogue = readers[0]
@@ -103,16 +120,23 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     vector = _vector_axis(function, update, epilogue, outer)
     if vector is None or _axis_extent(update, vector) < _LEAST_LANES:
         return None
-    reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update) if uses_load(x, vector))]
+    reuse = [
+        a
+        for a in outer
+        if a != vector and any(not uses_load(x, a) for x in reads(update) if uses_load(x, vector))
+    ]
     if not reuse:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
-    return Contraction(update, init, epilogue, outer, r.axes, vector, () if ragged else tuple(reversed(reuse)))
+    return Contraction(
+        update, init, epilogue, outer, r.axes, vector, () if ragged else tuple(reversed(reuse))
+    )
 
 
 def _is_point(index: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
     """Whether subscripts are the axes themselves; the only value of an axis of extent 1 will do for it."""
     return len(index) == len(axes) and all(
-        i == a.var or (i == a.lower and isinstance(a.lower, Const) and a.upper == as_expr(int(a.lower.value) + 1))
+        i == a.var
+        or (i == a.lower and isinstance(a.lower, Const) and a.upper == as_expr(int(a.lower.value) + 1))
         for i, a in zip(index, axes, strict=True)
     )
 
@@ -261,7 +285,10 @@ def _tile_nest(
         factors[columns] = tile.columns
     if rows is not None and tile.rows > 1:
         factors[rows] = tile.rows
-    order = [*(a for a in c.outer if a not in (columns, rows)), *(a for a in (rows, columns) if a is not None)]
+    order = [
+        *(a for a in c.outer if a not in (columns, rows)),
+        *(a for a in (rows, columns) if a is not None),
+    ]
     heads: list[list[str]] = []  # per statement the outer loops
     unrolled: list[str] = []
     vectors: list[str] = []
@@ -325,7 +352,9 @@ def _pack_operands(schedule: Schedule, c: Contraction, panels: str, rows: str, w
             rest = tuple(Var(d) for k, d in enumerate(dims) if k != v)
             extents = tensor.extents
             shape = (-(-extents[v] // width), *(n for k, n in enumerate(extents) if k != v), width)
-            layout = Layout(dims, (Var(dims[v]) // width, *rest, Var(dims[v]) % width), tuple(map(as_expr, shape)))
+            layout = Layout(
+                dims, (Var(dims[v]) // width, *rest, Var(dims[v]) % width), tuple(map(as_expr, shape))
+            )
             schedule = schedule.apply(Pack(tensor.name, panels, c.update.name, layout))
         else:
             schedule = schedule.apply(Pack(tensor.name, rows, c.update.name))

@@ -64,7 +64,12 @@ def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = (
         for axis in r.axes:
             along = [stride(schedule.function.tensor(x.buffer), x.index, axis) for x in reads(statement)]
             size = next(a for a in c.axes if a.name == axis)
-            if along and all(s in (0, 1) for s in along) and 1 in along and _at_least(schedule, c.name, size.name, 2 * lanes):
+            if (
+                along
+                and all(s in (0, 1) for s in along)
+                and 1 in along
+                and _at_least(schedule, c.name, size.name, 2 * lanes)
+            ):
                 chains = _CHAINS if _at_least(schedule, c.name, size.name, 4 * _CHAINS * lanes) else 1
                 schedule = attempt(schedule, Privatize(c.name, axis, chains * lanes)) or schedule
                 break
@@ -202,7 +207,10 @@ def _width(schedule: Schedule, statement: StatementDef, m: Member, count: int, l
     if starts or _is_combination(schedule, statement):
         return count
     for axis in m.expr(statement.name).names():
-        for buffer, index in [(statement.target, statement.index), *((x.buffer, x.index) for x in reads(statement))]:
+        for buffer, index in [
+            (statement.target, statement.index),
+            *((x.buffer, x.index) for x in reads(statement)),
+        ]:
             limit = run(schedule.function.tensor(buffer), index, axis)
             width = min(width, limit) if limit is not None else width
     return width
@@ -224,7 +232,9 @@ def _steps(schedule: Schedule, statement: StatementDef, m: Member) -> list[int |
 
 def _vector_cost(schedule: Schedule, statement: StatementDef, m: Member) -> int:
     """0: all contiguous or uniform; 1: some load strided; 9: not to be vectorised."""
-    if all(s != statement.name for s, _ in m.exprs) or any(not isinstance(a, str) for a, _ in m.expr(statement.name).terms):
+    if all(s != statement.name for s, _ in m.exprs) or any(
+        not isinstance(a, str) for a, _ in m.expr(statement.name).terms
+    ):
         return 9
     target, *sources = _steps(schedule, statement, m)
     if any(_is_indirect(x) for x in reads(statement)):
@@ -256,7 +266,11 @@ def _collapse_contiguous(schedule: Schedule, statement: StatementDef, band: Band
 
 
 def _mergeable(schedule: Schedule, statement: StatementDef, outer: Member, inner: Member) -> bool:
-    if any(e.terms and not all(isinstance(a, str) for a, _ in e.terms) for m in (outer, inner) for _, e in m.exprs):
+    if any(
+        e.terms and not all(isinstance(a, str) for a, _ in e.terms)
+        for m in (outer, inner)
+        for _, e in m.exprs
+    ):
         return False
     if outer.expr(statement.name) != dim(str(next(iter(outer.expr(statement.name).names()), ""))):
         return False
@@ -291,4 +305,3 @@ def _outermost(tree: Tree) -> list[tuple[Member, ...]]:
             return [found for f in branches for found in _outermost(f)]
         case _:
             return [found for c in children(tree) for found in _outermost(c)]
-
