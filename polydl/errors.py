@@ -35,7 +35,9 @@ class PolydlError(Exception):
     def __init__(self, what: str, *, where: str = "", why: str = "", next: str = "") -> None:
         self.what, self.where, self.why, self.next = what, where, why, next
         lines = [what]
-        lines += [f"  {label}: {text}" for label, text in (("where", where), ("why", why), ("next", next)) if text]
+        for label, text in (("where", where), ("why", why), ("next", next)):
+            if text:  # a text of several lines begins with an empty one
+                lines.append(f"  {label}:{'' if text.startswith(chr(10)) else ' '}{text}")
         super().__init__("\n".join(lines))
 
 

@@ -49,16 +49,20 @@ class Layout:
 
     @staticmethod
     def parse(text: str) -> Layout:
-        """The layout that `text` spells: `subscripts -> storage subscripts in storage shape`. InvalidProgram otherwise."""
+        """The layout that `text` spells: `subscripts -> storage subscripts in storage shape`; or InvalidProgram."""
         match = _LAYOUT.fullmatch(text.strip())
         if match is None:
-            raise InvalidProgram(f"'{text}' is not a layout", next="write 'd0, d1 -> d0, d1 // 8, d1 % 8 in 4, 2, 8'")
+            raise InvalidProgram(
+                f"'{text}' is not a layout", next="write 'd0, d1 -> d0, d1 // 8, d1 % 8 in 4, 2, 8'"
+            )
         dims, index, shape = (_items(part) for part in match.groups())
         layout = Layout(tuple(dims), tuple(map(parse_expr, index)), tuple(map(parse_expr, shape)))
         if len(set(dims)) != len(dims) or not all(d.isidentifier() for d in dims):
             raise InvalidProgram(f"layout '{text}' does not begin with distinct names of subscripts")
         if len(index) != len(shape):
-            raise InvalidProgram(f"layout '{text}' has {len(index)} storage subscripts for a shape of {len(shape)}")
+            raise InvalidProgram(
+                f"layout '{text}' has {len(index)} storage subscripts for a shape of {len(shape)}"
+            )
         unknown = {v.name for e in layout.index for v in walk(e) if isinstance(v, Var)} - set(dims)
         if unknown:
             raise InvalidProgram(f"layout '{text}' uses {', '.join(sorted(unknown))}, which is no subscript")

@@ -16,7 +16,16 @@ from polydl.poly.tree import Tree
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
 
-__all__ = ["Accumulate", "Inline", "Privatize"]
+__all__ = [
+    "Accumulate",
+    "Inline",
+    "Privatize",
+    "fresh",
+    "fresh_name",
+    "original_tree",
+    "require_pure_reduction",
+    "with_temporary",
+]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,7 +79,8 @@ def _require_inlinable(function: Function, producer: Computation) -> None:
         raise NotApplicable(f"{producer.name} does not define all elements in order", where=where)
     box = [(to_affine(a.lower), to_affine(a.upper)) for a in producer.axes]
     whole = [
-        (to_affine(low), to_affine(low + extent)) for low, extent in zip(tensor.origin, tensor.shape, strict=True)
+        (to_affine(low), to_affine(low + extent))
+        for low, extent in zip(tensor.origin, tensor.shape, strict=True)
     ]
     if box != whole:
         raise NotApplicable(f"{producer.name} does not define all elements of {tensor.name}", where=where)
@@ -78,7 +88,9 @@ def _require_inlinable(function: Function, producer: Computation) -> None:
     after = function.computations[function.computations.index(producer) + 1 :]
     overwritten = reads & {c.target for c in after}
     if overwritten or producer.target in reads:
-        raise NotApplicable(f"{', '.join(sorted(overwritten)) or tensor.name} is written after {producer.name}", where=where)
+        raise NotApplicable(
+            f"{', '.join(sorted(overwritten)) or tensor.name} is written after {producer.name}", where=where
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,7 +112,7 @@ class Accumulate(Transform):
         kept = tuple(a for a in c.axes if a.name not in c.reduction.axes)
         if not all(isinstance(a.lower, Const) and isinstance(a.upper, Const) for a in kept):
             raise NotApplicable(f"{self.computation} is not over a box of constant size")
-        _require_pure_reduction(c)
+        require_pure_reduction(c)
         once = {str(e) for e in map(to_affine, c.index)}
         if any(a.name not in once for a in kept):
             raise NotApplicable(f"{self.computation} may store several results at one place of {c.target}")
@@ -108,23 +120,34 @@ class Accumulate(Transform):
         point = tuple(a.var for a in kept)
         target = function.tensor(c.target)
         temporary = Tensor(
-            name, target.dtype, tuple(_extent(a) for a in kept), TensorRole.TEMPORARY, tuple(a.lower for a in kept)
+            name,
+            target.dtype,
+            tuple(_extent(a) for a in kept),
+            TensorRole.TEMPORARY,
+            tuple(a.lower for a in kept),
         )
         outside = tuple(e for e in c.conditions if not _mentions(e, c.reduction.axes))
         reduce = replace(c, name=name, target=name, index=point)
         copy = Computation(c.name, kept, outside, c.target, c.index, temporary[point])
         position = function.computations.index(c)
-        computations = (*function.computations[:position], reduce, copy, *function.computations[position + 1 :])
-        new = replace(function, computations=computations, tensors=_with_temporary(function.tensors, temporary))
+        computations = (
+            *function.computations[:position],
+            reduce,
+            copy,
+            *function.computations[position + 1 :],
+        )
+        new = replace(
+            function, computations=computations, tensors=with_temporary(function.tensors, temporary)
+        )
         return Rewritten(original_tree(new), new)
 
 
-def _require_pure_reduction(c: Computation) -> None:
+def require_pure_reduction(c: Computation) -> None:
     if any(load.buffer == c.target for load in loads(c.value)):
         raise NotApplicable(f"{c.name} reads its own result", why="its points are not independent terms")
 
 
-def _with_temporary(tensors: tuple[Tensor, ...], new: Tensor) -> tuple[Tensor, ...]:
+def with_temporary(tensors: tuple[Tensor, ...], new: Tensor) -> tuple[Tensor, ...]:
     """The tensors with a temporary more; outputs stay last."""
     results = tuple(t for t in tensors if t.role is TensorRole.OUTPUT)
     return (*(t for t in tensors if t.role is not TensorRole.OUTPUT), new, *results)
@@ -154,10 +177,14 @@ class Privatize(Transform):
         if r is None or self.axis not in r.axes or r.init is None:
             raise NotApplicable(f"{self.axis} is not an axis of a reduction of {self.computation}")
         if self.lanes < 1:
-            raise NotApplicable(f"{self.computation} cannot have {self.lanes} partial results", next="use a positive number")
-        _require_pure_reduction(c)
+            raise NotApplicable(
+                f"{self.computation} cannot have {self.lanes} partial results", next="use a positive number"
+            )
+        require_pure_reduction(c)
         if not schedule.reassociate:
-            raise NotApplicable(f"{self.computation} may not be reassociated", why="the schedule's policy forbids it")
+            raise NotApplicable(
+                f"{self.computation} may not be reassociated", why="the schedule's policy forbids it"
+            )
         _require_untransformed(schedule)
         axis = next(a for a in c.axes if a.name == self.axis)
         if axis.lower != as_expr(0):
@@ -179,7 +206,11 @@ class Privatize(Transform):
             f"{part}_start", (*kept, lane_axis), outside, part, (*point, lane_axis.var), identity(r.op, dtype)
         )
         first = replace(
-            c, name=part, target=part, index=(*point, axis.var % self.lanes), reduction=Reduction(r.op, r.axes, None)
+            c,
+            name=part,
+            target=part,
+            index=(*point, axis.var % self.lanes),
+            reduction=Reduction(r.op, r.axes, None),
         )
         second = Computation(
             c.name,
@@ -191,8 +222,14 @@ class Privatize(Transform):
             Reduction(r.op, (lane,), r.init),
         )
         position = function.computations.index(c)
-        computations = (*function.computations[:position], start, first, second, *function.computations[position + 1 :])
-        new = replace(function, computations=computations, tensors=_with_temporary(function.tensors, partial))
+        computations = (
+            *function.computations[:position],
+            start,
+            first,
+            second,
+            *function.computations[position + 1 :],
+        )
+        new = replace(function, computations=computations, tensors=with_temporary(function.tensors, partial))
         return Rewritten(original_tree(new), new)
 
 

@@ -12,7 +12,18 @@ from polydl.scheduler.structure import at, band_of, normalise, replace_at, uniqu
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["Collapse", "Distribute", "Fuse", "Parallel", "Reorder", "Sequential", "Skew", "Split", "Tile", "Unroll", "Vectorize"]
+__all__ = [
+    "Collapse",
+    "Distribute",
+    "Fuse",
+    "Parallel",
+    "Reorder",
+    "Sequential",
+    "Split",
+    "Tile",
+    "Unroll",
+    "Vectorize",
+]
 
 
 def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
@@ -21,7 +32,7 @@ def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
     return outer, inner
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Split(Transform):
     """Strip-mine one loop.
 
@@ -34,7 +45,9 @@ class Split(Transform):
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if self.factor < 1:
-            raise NotApplicable(f"loop {self.loop} cannot be split by {self.factor}", next="use a positive factor")
+            raise NotApplicable(
+                f"loop {self.loop} cannot be split by {self.factor}", next="use a positive factor"
+            )
         path, band, k = band_of(schedule.tree, self.loop)
         halves = _split_member(band.members[k], self.factor)
         new = Band(band.members[:k] + halves + band.members[k + 1 :], band.child)
@@ -49,7 +62,7 @@ class Split(Transform):
                     yield cls(m.name, factor)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tile(Transform):
     """Tile members of one band.
 
@@ -74,7 +87,10 @@ class Tile(Transform):
             )
         first = min(names.index(n) for n in self.loops)
         last = max(names.index(n) for n in self.loops)
-        halves = {n: _split_member(band.members[names.index(n)], t) for n, t in zip(self.loops, self.sizes, strict=True)}
+        halves = {
+            n: _split_member(band.members[names.index(n)], t)
+            for n, t in zip(self.loops, self.sizes, strict=True)
+        }
         between = tuple(m for m in band.members[first : last + 1] if m.name not in halves)
         tiles = tuple(halves[n][0] for n in self.loops)
         points = tuple(halves[n][1] for n in self.loops)
@@ -82,7 +98,7 @@ class Tile(Transform):
         return Rewritten(replace_at(schedule.tree, path, new))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reorder(Transform):
     """Put loops of one band in this order (in the positions they have together).
 
@@ -109,7 +125,7 @@ class Reorder(Transform):
         return Rewritten(replace_at(schedule.tree, path, Band(new, band.child)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fuse(Transform):
     """Fuse the outermost loops of neighbouring branches of a sequence; the first name stays.
 
@@ -125,7 +141,11 @@ class Fuse(Transform):
         if len(places) < 2:
             raise NotApplicable("fuse needs at least two loops")
         parents = {path[:-2] for path, _, _ in places}
-        if len(parents) != 1 or any(k != 0 for _, _, k in places) or any(len(path) < 2 for path, _, _ in places):
+        if (
+            len(parents) != 1
+            or any(k != 0 for _, _, k in places)
+            or any(len(path) < 2 for path, _, _ in places)
+        ):
             raise NotApplicable(
                 f"loops {', '.join(self.loops)} are not the outermost loops of branches of one sequence",
                 next="fuse the loops around them first",
@@ -133,7 +153,9 @@ class Fuse(Transform):
         parent = parents.pop()
         sequence = at(tree, parent)
         positions = [path[-2] for path, _, _ in places]
-        if not isinstance(sequence, Sequence) or positions != list(range(positions[0], positions[0] + len(positions))):
+        if not isinstance(sequence, Sequence) or positions != list(
+            range(positions[0], positions[0] + len(positions))
+        ):
             raise NotApplicable(f"loops {', '.join(self.loops)} are not in neighbouring branches, in order")
         chosen = [sequence.children[p] for p in positions]
         heads = [band.members[0] for _, band, _ in places]
@@ -162,12 +184,14 @@ def _united(branches: list[Filter]) -> tuple[Selection, ...]:
     for s in (s for f in branches for s in f.selections):
         conditions.setdefault(s.statement, []).append(s.condition)
     return tuple(
-        Selection(name, "" if "" in parts else parts[0] if len(parts) == 1 else " or ".join(f"({c})" for c in parts))
+        Selection(
+            name, "" if "" in parts else parts[0] if len(parts) == 1 else " or ".join(f"({c})" for c in parts)
+        )
         for name, parts in conditions.items()
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Distribute(Transform):
     """Move a loop below the sequence that follows its band, into every branch (loop fission).
 
@@ -181,13 +205,19 @@ class Distribute(Transform):
         tree = schedule.tree
         path, band, k = band_of(tree, self.loop)
         if k != len(band.members) - 1 or not isinstance(band.child, Sequence):
-            raise NotApplicable(f"loop {self.loop} is not directly above a sequence", next="reorder it innermost first")
+            raise NotApplicable(
+                f"loop {self.loop} is not directly above a sequence", next="reorder it innermost first"
+            )
         member = band.members[k]
         taken: list[str] = []
         branches = []
         for f in band.child.children:
             statements = {s.statement for s in f.selections}
-            name = member.name if not taken else unique_name(tree, f"{f.selections[0].statement}.{member.name}", taken)
+            name = (
+                member.name
+                if not taken
+                else unique_name(tree, f"{f.selections[0].statement}.{member.name}", taken)
+            )
             taken.append(name)
             part = replace(member, name=name, exprs=tuple(e for e in member.exprs if e[0] in statements))
             branches.append(Filter(f.selections, normalise(Band((part,), f.child))))
@@ -195,7 +225,7 @@ class Distribute(Transform):
         return Rewritten(replace_at(tree, path, new))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Collapse(Transform):
     """Make one loop of two neighbours, the inner one of constant extent.
 
@@ -218,33 +248,9 @@ class Collapse(Transform):
         exprs = tuple((s, e * count + (inner.expr(s) - span[0])) for s, e in outer.exprs)
         merged = Member(self.outer, exprs, outer.binding)
         return Rewritten(
-            replace_at(schedule.tree, path, Band((*band.members[:k], merged, *band.members[k + 2 :]), band.child))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Skew(Transform):
-    """Add `factor` times an outer loop of the band to an inner one.
-
-    rewrite:  band(i, j) -> band(i, j + factor*i)
-    legal if: always, when i is outside j; it makes distances along j larger, so that the pair may then be tiled
-    """
-
-    outer: str
-    inner: str
-    factor: int
-
-    def rewrite(self, schedule: Schedule) -> Rewritten:
-        if self.outer == self.inner:
-            raise NotApplicable(f"loop {self.inner} cannot be skewed by itself", next="name another loop of its band")
-        path, band, k = band_of(schedule.tree, self.inner)
-        by_name = {m.name: m for m in band.members}
-        if self.outer not in by_name:
-            raise NotApplicable(f"loops {self.outer} and {self.inner} are not in one band")
-        outer, inner = by_name[self.outer], band.members[k]
-        skewed = replace(inner, exprs=tuple((s, e + outer.expr(s) * self.factor) for s, e in inner.exprs))
-        return Rewritten(
-            replace_at(schedule.tree, path, Band((*band.members[:k], skewed, *band.members[k + 1 :]), band.child))
+            replace_at(
+                schedule.tree, path, Band((*band.members[:k], merged, *band.members[k + 2 :]), band.child)
+            )
         )
 
 
@@ -255,7 +261,7 @@ def _bind(schedule: Schedule, loop: str, binding: Binding) -> Rewritten:
     return Rewritten(replace_at(schedule.tree, path, new))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Parallel(Transform):
     """Run the iterations of a loop on different threads.
 
@@ -273,7 +279,7 @@ class Parallel(Transform):
             yield cls(schedule.tree.members[0].name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Vectorize(Transform):
     """Make the iterations of an innermost loop the lanes of vector instructions.
 
@@ -285,12 +291,13 @@ class Vectorize(Transform):
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if schedule.member_range(self.loop) is None:
             raise NotApplicable(
-                f"the extent of loop {self.loop} is not a constant", next=f"Split('{self.loop}', …) and vectorise {self.loop}.i"
+                f"the extent of loop {self.loop} is not a constant",
+                next=f"Split('{self.loop}', …) and vectorise {self.loop}.i",
             )
         return _bind(schedule, self.loop, Binding.VECTOR)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Unroll(Transform):
     """Spell out the iterations of a loop with a constant extent.
 
@@ -302,12 +309,13 @@ class Unroll(Transform):
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if schedule.member_range(self.loop) is None:
             raise NotApplicable(
-                f"the extent of loop {self.loop} is not a constant", next=f"Split('{self.loop}', …) and unroll {self.loop}.i"
+                f"the extent of loop {self.loop} is not a constant",
+                next=f"Split('{self.loop}', …) and unroll {self.loop}.i",
             )
         return _bind(schedule, self.loop, Binding.UNROLL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sequential(Transform):
     """Take back a binding."""
 

@@ -10,10 +10,10 @@ from polydl.poly.tree import Band, Filter, Leaf, Selection, Sequence, Tree, stat
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, rename_members, replace_at, restrict, unique_name
 
-__all__ = ["Separate"]
+__all__ = ["IndexSetSplit", "Separate"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Separate(Transform):
     """Separate the full from the partial tiles of a split loop, so that full ones have constant extents.
 
@@ -36,12 +36,38 @@ class Separate(Transform):
             full.append((statement, condition))
             partial.append((statement, f"not ({condition})" if condition != "true" else ""))
         if all(c == "true" for _, c in full):
-            raise NotApplicable(f"all tiles of loop {self.loop} are full", why="its extent is a multiple of the tile size")
+            raise NotApplicable(
+                f"all tiles of loop {self.loop} are full", why="its extent is a multiple of the tile size"
+            )
         below = Band(band.members[k:], band.child)
         new: Tree = _partition(tree, below, full, partial)
         if k:
             new = Band(band.members[:k], new)
         return Rewritten(replace_at(tree, path, new))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IndexSetSplit(Transform):
+    """Split the iterations of a loop in two at a coordinate.
+
+    rewrite:  band(…, i, rest) -> band(…, sequence(i < at: band(i, rest), i >= at: band(i.tail, rest.tail)))
+    legal if: always (the order does not change)
+    """
+
+    loop: str
+    at: int
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        path, band, k = band_of(schedule.tree, self.loop)
+        span = schedule.member_range(self.loop)
+        if span is not None and not span[0] < self.at <= span[1]:
+            raise NotApplicable(
+                f"loop {self.loop} runs from {span[0]} to {span[1]}: {self.at} does not split it"
+            )
+        first = [(s, f"{e} < {self.at}") for s, e in band.members[k].exprs]
+        second = [(s, f"{e} >= {self.at}") for s, e in band.members[k].exprs]
+        new: Tree = _partition(schedule.tree, Band(band.members[k:], band.child), first, second)
+        return Rewritten(replace_at(schedule.tree, path, Band(band.members[:k], new) if k else new))
 
 
 def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
@@ -51,7 +77,8 @@ def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
             pass
         case _:
             raise NotApplicable(
-                f"loop coordinate {tile} of {statement} is not a tile number", next="separate the outer loop of a split"
+                f"loop coordinate {tile} of {statement} is not a tile number",
+                next="separate the outer loop of a split",
             )
     match dividend.terms:  # tiles inside aligned blocks are tiles of the whole
         case ((Mod(whole, block), 1),) if dividend.constant == 0 and block % size == 0:
@@ -74,7 +101,7 @@ def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
 def _partition(
     tree: Tree, below: Tree, full: list[tuple[str, str]], partial: list[tuple[str, str]]
 ) -> Sequence:
-    """Two copies of `below`: the instances that meet `full`, then, with renamed loops, those of `partial` ("" = none)."""
+    """Two copies of `below`: for the instances that meet `full`, then, renamed, those of `partial` ("" = none)."""
     remaining = [s for s, c in partial if c]
     rest = restrict(below, remaining) or Leaf()
     taken: list[str] = []

@@ -5,17 +5,20 @@ Every transformation goes through `Schedule.apply`: it rewrites structure only; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any, NamedTuple
 
 from polydl import poly
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import scop_of, to_affine
-from polydl.errors import IllegalSchedule, OutOfBounds, UsageError
+from polydl.dsl.tensor import Layout
+from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageError
 from polydl.poly.affine import Affine
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members
+from polydl.scheduler.refusal import illegal, not_applicable
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.targets import Target
 from polydl.vocabulary import Binding
@@ -30,11 +33,12 @@ class Rewritten(NamedTuple):
     function: Function | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Transform:
     """One schedule transformation: a small value that is trace record, search candidate and pasteable text at once.
 
     Subclasses say in their docstring what `rewrite` does and when the result is legal; the judge decides, not they.
+    Fields are names, whole numbers, tuples of them, layouts, bindings and memories: what text and JSON can hold.
     """
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
@@ -46,9 +50,46 @@ class Transform:
         """Instances worth trying in a search; none unless a transformation says so."""
         return iter(())
 
+    def names(self) -> Iterator[str]:
+        """The names in its fields, in order: of loops, tensors and computations."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            yield from (v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, str))
+
+    def __repr__(self) -> str:
+        """The call that makes this value; what has its default value is left out."""
+        parts: list[str] = []
+        skipped = False
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value == f.default:
+                skipped = True
+            else:
+                parts.append(f"{f.name}={_source(value)}" if skipped else _source(value))
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     def to_json(self) -> dict[str, Any]:
-        """The transformation as plain data."""
-        return {"transform": type(self).__name__, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        """The transformation as plain data; `from_json` of `polydl.scheduler` reads it back."""
+        return {
+            "transform": type(self).__name__,
+            **{f.name: _plain(getattr(self, f.name)) for f in fields(self)},
+        }
+
+
+def _source(value: object) -> str:
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case Layout():
+            return str(value)
+        case tuple():
+            return [_plain(v) for v in value]
+        case _:
+            return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +123,32 @@ class Schedule:
             dependences=poly.dependences(scop),
         )
 
-    def apply(self, *transforms: Transform) -> Schedule:
+    @staticmethod
+    def replay(function: Function, trace: Iterable[Transform], *, reassociate: bool = True) -> Schedule:
+        """The schedule that `trace` makes of `function`; every step passes the judge again."""
+        return Schedule.of(function, reassociate=reassociate).apply(*trace)
+
+    def apply(self, *transforms: Transform, explain: bool = True) -> Schedule:
         """The schedule with the transformations applied one after the other, each proven legal.
 
-        NotApplicable where the tree has not the right shape; IllegalSchedule, with the judge's explanation, where a
-        dependence would be broken.
+        NotApplicable where the tree has not the right shape; IllegalSchedule, with the judge's explanation and a repair
+        if a small one works, where a dependence would be broken. A search that tries and drops many transformations
+        saves the pictures and the repairs with `explain=False`.
         """
         schedule = self
         for t in transforms:
-            schedule = schedule._apply_one(t)
+            schedule = schedule._apply_one(t, explain)
         return schedule
 
-    def _apply_one(self, t: Transform) -> Schedule:
-        tree, function = t.rewrite(self)
-        tree = normalise(tree)
-        require_nesting(tree)
+    def _apply_one(self, t: Transform, explain: bool) -> Schedule:
+        try:
+            tree, function = t.rewrite(self)
+            tree = normalise(tree)
+            require_nesting(tree)
+        except NotApplicable as refusal:
+            if not explain:
+                raise
+            raise not_applicable(t, self.tree, t.names(), refusal) from None
         scop, dependences = self.scop, self.dependences
         if function is None:
             function = self.function
@@ -104,21 +156,30 @@ class Schedule:
             scop = scop_of(function)
             dependences = poly.dependences(scop)
         violation = poly.check(scop, tree, dependences, self.reassociate)
-        if violation is not None:
-            raise IllegalSchedule(
-                f"{t} is illegal",
-                where="\n" + poly.render(tree, violation.member or None),
-                why=str(violation),
-                next=violation.repair,
+        if violation is None:
+            return Schedule(
+                function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences
             )
-        return Schedule(function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences)
+        if not explain:
+            raise IllegalSchedule(f"{t} is illegal", why=violation.reason, next=violation.repair)
+        from polydl.scheduler.repairs import repair  # which applies transformations itself
+
+        raise illegal(t, function, tree, violation, repair(self, t, violation))
 
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
         lines = []
         for d in self.dependences:
-            carriers = [m.name for m in members(self.tree) if d in poly.carried_by(self.scop, self.tree, self.dependences, m.name)]
-            order = f"carried by {', '.join(carriers)}" if carriers else "within one iteration of the common loops"
+            carriers = [
+                m.name
+                for m in members(self.tree)
+                if d in poly.carried_by(self.scop, self.tree, self.dependences, m.name)
+            ]
+            order = (
+                f"carried by {', '.join(carriers)}"
+                if carriers
+                else "within one iteration of the common loops"
+            )
             if d.reduction:
                 order += " (a reduction: any order)" if self.reassociate else " (a reduction, in order)"
             lines.append(f"{d.kind.value} {d.source} -> {d.sink} on {d.tensor}: {order}")
@@ -141,10 +202,12 @@ class Schedule:
         for s in self.function.statements():
             if s.name == name:
                 return s
-        raise UsageError(f"there is no statement '{name}'", next=f"one of {[s.name for s in self.function.statements()]}")
+        raise UsageError(
+            f"there is no statement '{name}'", next=f"one of {[s.name for s in self.function.statements()]}"
+        )
 
     def axis_ranges(self, statement: str) -> dict[str, tuple[int, int]]:
-        """Least and greatest value of each axis of a statement, for the axes whose bounds are constant numbers in the end."""
+        """Least and greatest value of each axis of a statement, for the axes whose bounds come down to numbers."""
         ranges: dict[str, tuple[int, int]] = {}
         for a in self.statement(statement).axes:
             lower, upper = to_affine(a.lower), to_affine(a.upper)

@@ -17,7 +17,7 @@ from polydl.vocabulary import Memory
 __all__ = ["Local", "SetLayout"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Local(Transform):
     """Give a temporary tensor fresh storage in each iteration of a loop; only the part an iteration touches is kept.
 
@@ -32,19 +32,25 @@ class Local(Transform):
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if schedule.function.tensor(self.tensor).role is not TensorRole.TEMPORARY:
-            raise NotApplicable(f"{self.tensor} is not a temporary tensor", why="its storage belongs to the caller")
+            raise NotApplicable(
+                f"{self.tensor} is not a temporary tensor", why="its storage belongs to the caller"
+            )
         tree = schedule.tree
         if any(isinstance(node, Allocate) and node.tensor == self.tensor for node in walk(tree)):
             raise NotApplicable(f"{self.tensor} is local already")
+        if not self.loops:
+            raise NotApplicable(f"no loop is given in which {self.tensor} would be local")
         for loop in self.loops:
             path, band, k = band_of(tree, loop)
             rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
             new = Band(band.members[: k + 1], Allocate(self.tensor, self.memory, rest))
             tree = replace_at(tree, path, new)
+        if schedule.function.sizes or len(self.loops) > 1:
+            poly.footprint(schedule.scop, tree, self.tensor)  # NotApplicable where it has no constant size
         return Rewritten(tree)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SetLayout(Transform):
     """Store a tensor another way. For inputs, outputs and constants this changes the function's interface.
 
@@ -57,7 +63,9 @@ class SetLayout(Transform):
     def rewrite(self, schedule: Schedule) -> Rewritten:
         tensor = schedule.function.tensor(self.tensor)
         if len(self.layout.dims) != tensor.rank:
-            raise NotApplicable(f"{self.tensor} has {tensor.rank} dimensions, the layout is for {len(self.layout.dims)}")
+            raise NotApplicable(
+                f"{self.tensor} has {tensor.rank} dimensions, the layout is for {len(self.layout.dims)}"
+            )
         check_injective(schedule, replace(tensor, layout=self.layout))
         return Rewritten(schedule.tree, schedule.function.with_tensor(replace(tensor, layout=self.layout)))
 

@@ -13,7 +13,6 @@ from polydl.poly.tree import (
     Filter,
     Leaf,
     Mark,
-    Member,
     Sequence,
     Tree,
     children,
@@ -35,6 +34,7 @@ __all__ = [
     "resolve",
     "restrict",
     "unique_name",
+    "without_allocation",
 ]
 
 Path = tuple[int, ...]
@@ -113,7 +113,7 @@ def normalise(tree: Tree) -> Tree:
 
 
 def require_nesting(tree: Tree) -> None:
-    """NotApplicable where a vector loop is not innermost among vector and parallel loops: lanes hold one iteration each."""
+    """NotApplicable where a vector or parallel loop is inside a vector loop: a lane is one iteration."""
 
     def go(node: Tree, vector: str) -> None:
         if isinstance(node, Band):
@@ -156,6 +156,13 @@ def restrict(tree: Tree, statements: Iterable[str]) -> Tree | None:
                 return None if below is None else with_child(node, below)
 
     return go(tree)
+
+
+def without_allocation(tree: Tree, tensor: str) -> Tree:
+    """The tree without the places where a tensor gets its storage."""
+    return map_tree(
+        tree, lambda node: node.child if isinstance(node, Allocate) and node.tensor == tensor else node
+    )
 
 
 def unique_name(tree: Tree, base: str, taken: Iterable[str] = ()) -> str:

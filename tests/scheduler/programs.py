@@ -16,7 +16,19 @@ from polydl.scheduler import Schedule
 
 Array = np.ndarray[Any, Any]
 
-__all__ = ["Case", "cases", "chain", "convolution", "gather", "heat", "in_place", "matmul", "named", "normalised", "triangular"]
+__all__ = [
+    "Case",
+    "cases",
+    "chain",
+    "convolution",
+    "gather",
+    "heat",
+    "in_place",
+    "matmul",
+    "named",
+    "normalised",
+    "triangular",
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,9 @@ def _number(e: Expr, sizes: dict[str, int]) -> int:
     return int(evaluate_array(e, {n: np.int64(v) for n, v in sizes.items()}, no_load))
 
 
-def matmul(m: int = 8, n: int = 12, k: int = 10, *, symbolic: bool = False, dtype: DType = F32, bias: bool = False) -> Case:
+def matmul(
+    m: int = 8, n: int = 12, k: int = 10, *, symbolic: bool = False, dtype: DType = F32, bias: bool = False
+) -> Case:
     """C = A B, perhaps with a rectified bias after it."""
     f = FunctionBuilder("matmul")
     sizes = {"M": m, "N": n, "K": k} if symbolic else {}
@@ -69,7 +83,14 @@ def matmul(m: int = 8, n: int = 12, k: int = 10, *, symbolic: bool = False, dtyp
 
 
 def convolution(
-    n: int = 1, c: int = 3, k: int = 5, h: int = 5, w: int = 6, r: int = 3, stride: int = 1, dtype: DType = F32
+    n: int = 1,
+    c: int = 3,
+    k: int = 5,
+    h: int = 5,
+    w: int = 6,
+    r: int = 3,
+    stride: int = 1,
+    dtype: DType = F32,
 ) -> Case:
     """A convolution over an input padded by its lower bounds."""
     f = FunctionBuilder("convolution")
@@ -134,7 +155,9 @@ def triangular(n: int = 7, *, symbolic: bool = False, dtype: DType = F32) -> Cas
     f.compute(
         "lower",
         {"i": N, "j": N},
-        lambda i, j: reduce_over("add", {"k": N}, lambda k: x[i, k] * x[j, k], where=lambda k: and_(k <= i, k >= j)),
+        lambda i, j: reduce_over(
+            "add", {"k": N}, lambda k: x[i, k] * x[j, k], where=lambda k: and_(k <= i, k >= j)
+        ),
         into=y,
         where=lambda i, j: j <= i,
     )
@@ -167,7 +190,9 @@ def chain(n: int = 9, m: int = 5, dtype: DType = F32, *, symbolic: bool = False)
     sizes = {"N": n} if symbolic else {}
     (N,) = f.sizes("N") if symbolic else (n,)
     x = f.input("x", (N + 2, m), dtype, lower=(-1, 0))
-    a = f.compute("a", {"i": (-1, N + 1) if not symbolic else N, "j": m}, lambda i, j: x[i, j] + j_of(j, dtype))
+    a = f.compute(
+        "a", {"i": (-1, N + 1) if not symbolic else N, "j": m}, lambda i, j: x[i, j] + j_of(j, dtype)
+    )
     low = -1 if not symbolic else 0
     b = f.temporary("b", (N, m), dtype)
     f.compute("b0", {"i": N, "j": m}, lambda i, j: a[i, j] * 2, into=b)
@@ -202,7 +227,9 @@ def stages(draw: st.DrawFn) -> Case:
         turned = draw(st.booleans())
         other = known[draw(st.integers(0, len(known) - 1))]
 
-        def read(i: Expr, j: Expr, source: Tensor = source, di: int = di, dj: int = dj, turned: bool = turned) -> Expr:
+        def read(
+            i: Expr, j: Expr, source: Tensor = source, di: int = di, dj: int = dj, turned: bool = turned
+        ) -> Expr:
             return source[j + dj, i + di] if turned else source[i + di, j + dj]
 
         match draw(st.integers(0, 3)):
@@ -241,7 +268,9 @@ def named(draw: st.DrawFn) -> Case:
     d, symbolic = draw(_DTYPES), draw(st.booleans())
     match draw(st.integers(0, 7)):
         case 0:
-            return matmul(draw(_SIZE), draw(_SIZE), draw(_SIZE), symbolic=symbolic, dtype=d, bias=draw(st.booleans()))
+            return matmul(
+                draw(_SIZE), draw(_SIZE), draw(_SIZE), symbolic=symbolic, dtype=d, bias=draw(st.booleans())
+            )
         case 1:
             r = draw(st.sampled_from([1, 3]))
             return convolution(1, draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 5)),

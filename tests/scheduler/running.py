@@ -1,4 +1,4 @@
-"""Runs schedules through lowering and the loop IR's interpreter, or compiled, and compares with the function's meaning."""
+"""Runs schedules, interpreted as loop IR or compiled, and compares with what the function means."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def _unpacked(schedule: Schedule, name: str, stored: Array, case: Case) -> Array
         return stored
     shape = tensor.extents
     origin = [int(ir.evaluate_array(e, {}, _no_load)) for e in tensor.origin]
-    grids = np.meshgrid(*(np.arange(o, o + s) for o, s in zip(origin, shape, strict=True)), indexing="ij", sparse=True)
+    grids = np.meshgrid(
+        *(np.arange(o, o + s) for o, s in zip(origin, shape, strict=True)), indexing="ij", sparse=True
+    )
     env = dict(zip(tensor.layout.dims, grids, strict=True))
     where = tuple(np.broadcast_to(ir.evaluate_array(e, env, _no_load), shape) for e in tensor.layout.index)
     return np.asarray(stored[where])
@@ -74,9 +76,14 @@ def check_compiled(schedule: Schedule, case: Case, threads: int = 2, target: str
     expected = wanted(case)
     with compile_function(schedule, target=target, threads=threads) as module:
         given = case.arrays()
-        arrays = [schedule.function.tensor(n).pack(a) if schedule.function.tensor(n).layout else a for n, a in given.items()]
+        arrays = [
+            schedule.function.tensor(n).pack(a) if schedule.function.tensor(n).layout else a
+            for n, a in given.items()
+        ]
         for _ in range(3):
             result = module(*arrays)
             results = result if isinstance(result, tuple | list) else (result,)
             for (name, array), got in zip(expected.items(), results, strict=True):
-                np.testing.assert_array_equal(_unpacked(schedule, name, np.asarray(got), case), array, err_msg=name)
+                np.testing.assert_array_equal(
+                    _unpacked(schedule, name, np.asarray(got), case), array, err_msg=name
+                )

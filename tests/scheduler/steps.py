@@ -5,22 +5,27 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from polydl.dsl import Layout, TensorRole
+from polydl.dsl.polyhedral import loads
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
 from polydl.poly.tree import Band, Sequence, members, walk
 from polydl.scheduler import (
     Accumulate,
     Collapse,
+    ComputeAt,
     Distribute,
     Fuse,
+    IndexSetSplit,
     Inline,
     Local,
     Pack,
     Parallel,
     Privatize,
     Reorder,
+    Reverse,
     Schedule,
     Separate,
     SetLayout,
+    Shift,
     Skew,
     Split,
     Tile,
@@ -51,11 +56,15 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
             case 1:
                 return Accumulate(name)
             case _:
-                return Privatize(name, draw(st.sampled_from(c.reduction.axes)), draw(_SIZES)) if c.reduction else None
+                return (
+                    Privatize(name, draw(st.sampled_from(c.reduction.axes)), draw(_SIZES))
+                    if c.reduction
+                    else None
+                )
     if not loops:
         return None
     loop, band = draw(st.sampled_from(loops)), draw(st.sampled_from(bands))
-    match draw(st.integers(0, 16)):
+    match draw(st.integers(0, 21)):
         case 0:
             return Split(loop, draw(_SIZES))
         case 1 | 2:
@@ -80,7 +89,9 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
             k = draw(st.integers(0, max(0, len(band) - 2)))
             return Collapse(band[k], band[min(k + 1, len(band) - 1)])
         case 8:
-            return Skew(draw(st.sampled_from(band)), draw(st.sampled_from(band)), draw(st.sampled_from([1, 2, -1])))
+            return Skew(
+                draw(st.sampled_from(band)), draw(st.sampled_from(band)), draw(st.sampled_from([1, 2, -1]))
+            )
         case 9:
             return Parallel(loop)
         case 10:
@@ -89,15 +100,35 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
             return Unroll(loop)
         case 12 | 13:
             return Separate(draw(st.sampled_from([n for n in loops if n.endswith(".o")] or loops)))
-        case 14:
+        case 14 | 20:
             if not temporaries:
                 return None
             memory = draw(st.sampled_from([Memory.LOCAL, Memory.REGISTER]))
-            return Local(draw(st.sampled_from(temporaries)), (loop,), memory)
+            tensor = draw(st.sampled_from(temporaries))
+            return Local(tensor, (draw(st.sampled_from(_common(schedule, tensor) or loops)),), memory)
+        case 16:
+            return Reverse(loop)
+        case 17:
+            statement = draw(st.sampled_from([s for s, _ in schedule.member(loop).exprs]))
+            return Shift(statement, loop, draw(st.sampled_from([-1, 1, 2])))
+        case 18:
+            return IndexSetSplit(loop, draw(st.integers(0, 4)))
+        case 19 | 21:
+            pairs = [
+                (p.name, c.name)
+                for p in schedule.function.computations
+                for c in schedule.function.computations
+                if p is not c and any(x.buffer == p.target for x in loads(c.value))
+            ]
+            if not pairs:
+                return None
+            producer, consumer = draw(st.sampled_from(pairs))
+            inside = [m.name for m in members(schedule.tree) if consumer in dict(m.exprs)]
+            return ComputeAt(producer, draw(st.sampled_from(inside or loops)), consumer, draw(st.booleans()))
         case 15:
             reader = draw(st.sampled_from(computations))
-            tensor = draw(st.sampled_from([t.name for t in schedule.function.tensors]))
-            return Pack(tensor, loop, reader)
+            read = sorted({x.buffer for x in loads(schedule.function.computation(reader).value)})
+            return Pack(draw(st.sampled_from(read)), loop, reader) if read else None
         case _:
             tensor_ = draw(st.sampled_from(schedule.function.tensors))
             if not tensor_.rank or schedule.function.sizes:
@@ -107,6 +138,12 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
                 [int(x.value) for x in tensor_.origin],  # type: ignore[union-attr]
             )  # fmt: skip
             return SetLayout(tensor_.name, layout)
+
+
+def _common(schedule: Schedule, tensor: str) -> list[str]:
+    """The loops around every statement that accesses a tensor."""
+    users = {s.name for s in schedule.scop.statements if any(a.tensor == tensor for a in s.accesses)}
+    return [m.name for m in members(schedule.tree) if users <= {s for s, _ in m.exprs}]
 
 
 @st.composite

@@ -1,0 +1,215 @@
+"""Programs and schedules that must be refused, each with the whole message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from polydl.dsl import FunctionBuilder, Layout, sum_over
+from polydl.errors import IllegalSchedule, InvalidProgram, NotApplicable, PolydlError, UsageError
+from polydl.scheduler import (
+    Accumulate,
+    Collapse,
+    ComputeAt,
+    Distribute,
+    Fuse,
+    IndexSetSplit,
+    Inline,
+    Local,
+    Pack,
+    Parallel,
+    Privatize,
+    Reorder,
+    Reverse,
+    Schedule,
+    Separate,
+    SetLayout,
+    Shift,
+    Skew,
+    Split,
+    Tile,
+    Transform,
+    Unroll,
+    Vectorize,
+)
+from tests.errors.programs import (
+    delayed,
+    diagonal,
+    odd_and_even,
+    overwritten,
+    pair,
+    prefix,
+    prefix_temporary,
+    rowwise,
+    transposed,
+    triangle_sums,
+    updated,
+)
+from tests.scheduler.programs import chain, gather, heat, in_place, matmul, normalised, triangular
+
+Golden = Callable[[str, str], None]
+
+
+ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
+    "reorder_stencil": (lambda: heat().schedule(), (Reorder(("step.i", "step.t")),)),
+    "tile_stencil": (lambda: heat(8, 20).schedule(), (Tile(("step.t", "step.i"), (4, 4)),)),
+    "parallel_time": (lambda: heat().schedule(), (Parallel("step.t"),)),
+    "vectorize_time": (lambda: heat().schedule(), (Reorder(("step.t", "step.i")), Vectorize("step.t"))),
+    "reverse_time": (lambda: heat().schedule(), (Reverse("step.t"),)),
+    "parallel_in_place_rows": (lambda: in_place().schedule(), (Parallel("seidel.i"),)),
+    "parallel_in_place_columns": (lambda: in_place().schedule(), (Parallel("seidel.j"),)),
+    "vectorize_in_place": (lambda: in_place().schedule(), (Vectorize("seidel.j"),)),
+    "reverse_in_place": (lambda: in_place().schedule(), (Reverse("seidel.j"),)),
+    "reorder_in_place": (diagonal, (Reorder(("seidel.j", "seidel.i")),)),
+    "tile_in_place": (diagonal, (Tile(("seidel.i", "seidel.j"), (2, 4)),)),
+    "skew_backwards": (
+        lambda: in_place().schedule(),
+        (Reorder(("seidel.i", "seidel.j")), Skew("seidel.j", "seidel.i", -1)),
+    ),
+    "skewed_columns_in_parallel": (
+        lambda: in_place().schedule(),
+        (Skew("seidel.i", "seidel.j", 1), Parallel("seidel.j")),
+    ),
+    "parallel_reduction": (lambda: matmul().schedule(), (Parallel("k"),)),
+    "parallel_tile_of_a_reduction": (lambda: matmul().schedule(), (Split("k", 4), Parallel("k.o"))),
+    "vectorize_ordered_reduction": (
+        lambda: Schedule.of(matmul().function, reassociate=False),
+        (Vectorize("k"),),
+    ),
+    "reverse_ordered_reduction": (lambda: Schedule.of(matmul().function, reassociate=False), (Reverse("k"),)),
+    "reverse_ordered_triangular_reduction": (
+        lambda: Schedule.of(triangular().function, reassociate=False),
+        (Reorder(("k", "lower.i", "lower.j")), Reverse("k")),
+    ),
+    "fuse_reduction_with_its_init": (
+        lambda: matmul().schedule().apply(Fuse(("i", "C.i")), Reorder(("k", "C.j"))),
+        (Fuse(("j", "k")),),
+    ),
+    "fuse_neighbours": (pair, (Fuse(("i", "b.i")),)),
+    "fuse_transposed": (transposed, (Fuse(("i", "b.i")),)),
+    "fuse_row_sums": (rowwise, (Fuse(("total.j", "y.j")),)),
+    "shift_too_little": (pair, (Fuse(("i", "b.i")), Shift("b", "i", 1))),
+    "fuse_tiles": (
+        lambda: pair().apply(Split("i", 20), Split("b.i", 20)),
+        (Fuse(("i.o", "b.i.o")), Fuse(("i.i", "b.i.i"))),
+    ),
+    "parallel_prefix_sums": (prefix, (Parallel("sums.i"),)),
+    "unrolled_prefix_sums_reversed": (prefix, (Reverse("sums.i"), Unroll("sums.i"))),
+    "local_across_iterations": (prefix_temporary, (Local("y", ("i",)),)),
+    "local_of_only_one_user": (pair, (Local("a", ("i",)),)),
+    "local_needed_by_the_next_iteration": (delayed, (Local("a", ("b.i",)),)),
+    "local_too_far_inside": (rowwise, (Local("rest", ("rest.j",)),)),
+    "pack_what_is_overwritten": (odd_and_even, (Fuse(("b.i", "odd.i")), Pack("a", "b.i", "b"))),
+    "compute_at_too_late": (pair, (Reverse("b.i"), ComputeAt("a", "b.i", "b"))),
+    "compute_at_in_parallel": (pair, (Split("b.i", 4), ComputeAt("a", "b.i.o", "b"), Parallel("b.i.o"))),
+    "symbolic_sizes": (triangle_sums, (Parallel("sums.i"),)),
+}
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_illegal(name: str, golden: Golden) -> None:
+    start, steps = ILLEGAL[name]
+    schedule = start()
+    with pytest.raises(IllegalSchedule) as refusal:
+        schedule.apply(*steps)
+    assert "is illegal" in refusal.value.what
+    assert refusal.value.where
+    assert refusal.value.why
+    golden(f"errors/{name}.txt", str(refusal.value))
+
+
+NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
+    "split_by_nothing": (lambda: matmul().schedule(), (Split("i", 0),)),
+    "tile_across_bands": (lambda: heat().schedule(), (Tile(("t", "step.i"), (2, 2)),)),
+    "tile_without_sizes": (lambda: matmul().schedule(), (Tile(("i", "j"), (4,)),)),
+    "reorder_across_bands": (lambda: heat().schedule(), (Reorder(("t", "step.t")),)),
+    "reorder_twice_the_same": (lambda: heat().schedule(), (Reorder(("t", "t")),)),
+    "fuse_one_loop": (lambda: heat().schedule(), (Fuse(("t",)),)),
+    "fuse_inner_loops": (lambda: heat().schedule(), (Fuse(("i", "step.i")),)),
+    "fuse_in_the_wrong_order": (lambda: heat().schedule(), (Fuse(("step.t", "t")),)),
+    "distribute_nothing": (lambda: heat().schedule(), (Distribute("t"),)),
+    "collapse_distant_loops": (lambda: matmul().schedule(), (Collapse("C.i", "k"),)),
+    "collapse_symbolic": (lambda: matmul(symbolic=True).schedule(), (Collapse("C.i", "C.j"),)),
+    "skew_by_itself": (lambda: heat().schedule(), (Skew("t", "t", 1),)),
+    "shift_a_stranger": (pair, (Shift("b", "i", 1),)),
+    "vectorize_symbolic": (lambda: matmul(symbolic=True).schedule(), (Vectorize("C.j"),)),
+    "unroll_symbolic": (lambda: matmul(symbolic=True).schedule(), (Unroll("C.j"),)),
+    "vectorize_around_vectors": (lambda: matmul().schedule(), (Vectorize("C.j"), Vectorize("C.i"))),
+    "parallel_inside_vectors": (lambda: matmul().schedule(), (Vectorize("C.i"), Parallel("C.j"))),
+    "separate_no_tiles": (lambda: matmul().schedule(), (Separate("C.i"),)),
+    "separate_full_tiles": (lambda: matmul().schedule(), (Split("C.i", 4), Separate("C.i.o"))),
+    "index_set_split_outside": (pair, (IndexSetSplit("i", 40),)),
+    "local_input": (lambda: matmul().schedule(), (Local("A", ("i",)),)),
+    "local_twice": (
+        lambda: normalised().schedule(),
+        (
+            Fuse(("i", "top.i", "rest.i", "total_init.i", "total.i", "y.i")),
+            Local("rest", ("i",)),
+            Local("rest", ("i",)),
+        ),
+    ),
+    "layout_of_another_rank": (lambda: matmul().schedule(), (SetLayout("A", Layout.row_major((8,))),)),
+    "layout_that_overlaps": (
+        lambda: matmul().schedule(),
+        (SetLayout("A", Layout.parse("d0, d1 -> d0, d1 // 2 in 8, 5")),),
+    ),
+    "pack_what_is_not_read": (lambda: matmul().schedule(), (Pack("C", "C.i", "C"),)),
+    "pack_data_dependent": (lambda: gather().schedule(), (Pack("table", "i", "rows"),)),
+    "pack_symbolic": (lambda: matmul(symbolic=True).schedule(), (Pack("B", "C.j", "C"),)),
+    "pack_what_the_reader_stores": (lambda: overwritten().apply(Split("t", 8)), (Pack("a", "t.o", "step"),)),
+    "inline_a_result": (lambda: matmul().schedule(), (Inline("C"),)),
+    "inline_a_reduction": (lambda: normalised().schedule(), (Inline("top"),)),
+    "inline_what_is_redefined": (updated, (Inline("a"),)),
+    "accumulate_no_reduction": (pair, (Accumulate("a"),)),
+    "accumulate_after_loops": (lambda: matmul().schedule(), (Split("C.i", 4), Accumulate("C"))),
+    "privatize_no_axis": (lambda: matmul().schedule(), (Privatize("C", "i", 4),)),
+    "privatize_in_order": (
+        lambda: Schedule.of(matmul().function, reassociate=False),
+        (Privatize("C", "k", 4),),
+    ),
+    "compute_at_no_reader": (pair, (ComputeAt("b", "i", "a"),)),
+    "compute_at_outside": (lambda: chain().schedule(), (ComputeAt("a", "j", "b1"),)),
+    "recompute_what_is_redefined": (updated, (ComputeAt("a", "c.i", "c", True),)),
+    "recompute_a_recurrence": (prefix_temporary, (ComputeAt("sums", "z.i", "z", True),)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_APPLICABLE)
+def test_not_applicable(name: str, golden: Golden) -> None:
+    start, steps = NOT_APPLICABLE[name]
+    with pytest.raises(NotApplicable) as refusal:
+        start().apply(*steps)
+    golden(f"errors/{name}.txt", str(refusal.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "error"),
+    [
+        ("no_such_loop", Split("x", 4), UsageError),
+        ("no_such_loop_to_tile", Tile(("q", "r"), (4, 4)), UsageError),
+        ("no_such_tensor", Local("T", ("i",)), InvalidProgram),
+        ("no_such_computation", Inline("T"), InvalidProgram),
+    ],
+)
+def test_unknown_names(name: str, step: Transform, error: type[PolydlError], golden: Golden) -> None:
+    with pytest.raises(error) as refusal:
+        matmul().schedule().apply(step)
+    golden(f"errors/{name}.txt", str(refusal.value))
+
+
+def test_the_schedule_is_as_it_was_after_a_refusal() -> None:
+    schedule = heat().schedule()
+    before = schedule.tree, schedule.trace
+    with pytest.raises(IllegalSchedule):
+        schedule.apply(Split("t", 2), Parallel("step.t"))
+    assert (schedule.tree, schedule.trace) == before
+
+
+def test_sum_over_is_needed_for_nothing_else() -> None:
+    """A reduction with a wrong bound is refused before any schedule is made."""
+    f = FunctionBuilder("outside")
+    x = f.input("x", (4, 4))
+    y = f.compute("y", {"i": 4}, lambda i: sum_over({"k": 5}, lambda k: x[i, k]))
+    with pytest.raises(InvalidProgram, match="reaches outside a tensor"):
+        Schedule.of(f.build([y]))
