@@ -41,7 +41,10 @@ class Place:
 
 
 class Memories:
-    """Accesses to places (the masked intrinsics in the form of LLVM 20, which later versions upgrade). Masks are vectors of booleans, or None for "all lanes"."""
+    """Accesses to places. Masks are vectors of booleans, or None for "all lanes".
+
+    The masked intrinsics are written in the form of LLVM 20, which later versions upgrade.
+    """
 
     def __init__(self, ops: Ops, offsets: Offsets) -> None:
         self.ops, self.b, self.offsets = ops, ops.b, offsets
