@@ -23,7 +23,7 @@ Runner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 class Reference(str, Enum):
     """Whom to compare with."""
 
-    ONNX = "onnx"  # onnx.reference.ReferenceEvaluator: slow, plain numpy, always there
+    ONNX = "onnx"  # the reference evaluator of ONNX: slow, plain numpy, always there
     ORT = "ort"
     OPENVINO = "openvino"
 
@@ -79,9 +79,10 @@ def _guarded(name: str, run: Runner) -> Runner:
 
 def _onnx(path: Path, threads: int) -> Engine:
     import onnx
-    from onnx.reference import ReferenceEvaluator
 
-    evaluator = ReferenceEvaluator(onnx.load(path))
+    from polydl.graph.reference import reference_evaluator
+
+    evaluator = reference_evaluator(onnx.load(path))
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         with np.errstate(all="ignore"):

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import onnx
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from polydl.errors import InvalidProgram
 from polydl.graph.ir import Array, Graph, Node
 from polydl.graph.protobuf import node_proto, type_proto
+from polydl.graph.reference import reference_evaluator
 
 __all__ = ["evaluate_graph", "evaluate_node", "to_onnx"]
 
@@ -33,7 +33,7 @@ def evaluate_node(node: Node, inputs: Mapping[str, Array]) -> dict[str, Array]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, node.opset)])
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = ReferenceEvaluator(model).run(outputs, {i: inputs[i] for i in names})
+        results = reference_evaluator(model).run(outputs, {i: inputs[i] for i in names})
     return {o: np.asarray(r) for o, r in zip(outputs, results, strict=True)}
 
 
