@@ -6,9 +6,9 @@ Calling convention of the entry point (C notation)::
                   const int64_t *sizes, int64_t thread, int64_t threads, void *barrier, int64_t first, int64_t last);
 
 Every one of `threads` threads calls it with its own number `thread` and otherwise equal arguments; the threads meet
-at `barrier` (64 zeroed, 64-byte aligned bytes; may be null when `threads` is 1). It runs the steps `first <= s < last` and returns 0, or
-the positive code of a failed run-time check (see `checks`). `workspace` holds `workspace_bytes + threads *
-scratch_bytes` bytes, 64-byte aligned, of undefined contents; `constants` is the 64-byte aligned weight image.
+at `barrier` (64 zeroed, 64-byte aligned bytes; may be null when `threads` is 1). It runs the steps `first <= s < last`
+and returns 0, or the positive code of a failed run-time check (see `checks`). `workspace` holds `workspace_bytes +
+threads * scratch_bytes` bytes, 64-byte aligned, of undefined contents; `constants` is the 64-byte aligned weight image.
 Inputs and outputs are dense row-major arrays, aligned to their element size at least.
 """
 

@@ -21,6 +21,7 @@ from polydl.codegen.embed import write_object, write_shared
 from polydl.codegen.llvm import compile_program, emit_asm, emit_llvm
 from polydl.codegen.lower import lower
 from polydl.codegen.program import Slot, Space, Step
+from polydl.config import dump_directory
 from polydl.dsl import Function
 from polydl.dtypes import by_name
 from polydl.errors import UsageError
@@ -60,7 +61,7 @@ _SPACES = {Where.INPUT: Space.INPUT, Where.OUTPUT: Space.OUTPUT, Where.ARENA: Sp
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """One step of a compiled network: its operators, its schedule and why that is legal; arithmetic and least traffic."""
+    """One step of a compiled network: operators, schedule and why it is legal; arithmetic and least traffic."""
 
     name: str
     nodes: tuple[str, ...]
@@ -86,7 +87,7 @@ class Compiled:
     def save(
         self, directory: str | os.PathLike[str], *, format: str = "dir", info: Mapping[str, Any] | None = None
     ) -> None:
-        """Write the model: `dir` (a package), `o` (object file) or `so` (shared library), the last two with a C header."""
+        """Write the model as `dir` (a package), `o` (object file) or `so` (shared library), these with a C header."""
         match format:
             case "dir":
                 text = "\n".join(f"{g.name}\n{g.schedule}\n{g.proof}\n" for g in self.groups)
@@ -241,6 +242,7 @@ class _Network:
     machine: Target
     progress: Progress
     schedules: dict[Function, Schedule] = field(default_factory=dict)
+    proofs: dict[Function, str] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, machine: Target, progress: Progress) -> _Network:
@@ -272,8 +274,17 @@ class _Network:
             }
             constants = {b.tensor: constant_array(self.graph, b) for b in low.constants}
             cost = group_cost(self.graph, low.group)
+            self._dump(step, schedule)
             parts.append(Part(step.name, schedule, slots, constants, plan.bytes, (cost.flops, cost.bytes)))
         return parts
+
+    def _dump(self, step: _Step, schedule: Schedule) -> None:
+        """Write the stages of a group where POLYDL_DUMP asks for them."""
+        folder = dump_directory()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stage in ("tree", "ast", "loops", "llvm"):
+                (folder / f"{step.name}.{stage}").write_text(_stage(schedule, stage, self.machine))
 
     def _bytes(self, value: str) -> int:
         return storage_bytes(self.graph.values[value], self.layouts.of(value))
@@ -287,7 +298,10 @@ class _Network:
         nodes = tuple(n.op_type for n in step.lowered.group.nodes)
         trace = "\n".join(str(t) for t in schedule.trace)
         text = f"{poly.format_tree(schedule.tree)}\n{trace}".strip()
-        return GroupReport(step.name, nodes, text, schedule.proof(), compiled.flops, compiled.bytes)
+        function = step.lowered.function
+        if function not in self.proofs:
+            self.proofs[function] = schedule.proof()
+        return GroupReport(step.name, nodes, text, self.proofs[function], compiled.flops, compiled.bytes)
 
     def describe(self, step: _Step) -> str:
         """A group as text: its operators, and where its values lie."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from polydl import poly
+from polydl.config import verify_passes
 from polydl.dsl.function import StatementDef
-from polydl.dsl.polyhedral import from_affine, loads, to_affine
+from polydl.dsl.polyhedral import from_affine, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.dtypes import INDEX
 from polydl.errors import InvalidProgram
@@ -49,6 +50,7 @@ from polydl.ir.kernel import (
 )
 from polydl.ir.rewrite import walk_stmts
 from polydl.ir.simplify import simplify_kernel
+from polydl.ir.verify import verify
 from polydl.poly import Allocate, Ast, BlockNode, CallNode, ForNode, IfNode, Member, Node, Op, Path
 from polydl.poly.affine import Affine
 from polydl.poly.model import Access, Box
@@ -71,7 +73,7 @@ _ROLES: Final = {
 
 
 def lower(schedule: Schedule, name: str | None = None) -> Kernel:
-    """The kernel that runs `schedule`. Parameters are the function's tensors in order, without locally allocated ones."""
+    """The kernel that runs `schedule`; its parameters are the function's tensors that are not allocated locally."""
     return _Lowering(schedule).kernel(name or schedule.function.name)
 
 
@@ -114,7 +116,10 @@ class _Lowering:
             for t in s.function.tensors
             if t.name not in self.windows
         )
-        return simplify_kernel(Kernel(name, s.function.sizes, params, body))
+        kernel = simplify_kernel(Kernel(name, s.function.sizes, params, body))
+        if verify_passes():
+            verify(kernel)
+        return kernel
 
     def _window(self, tensor: str) -> _Window:
         """The window of an allocated tensor, computed on its storage subscripts."""
@@ -142,7 +147,7 @@ class _Lowering:
     # -- control structure ---------------------------------------------------------------------------------------
 
     def _node(self, node: Node, depth: int, placed: tuple[str, ...]) -> Stmt:
-        """`node`, inside loops of schedule dimensions below `depth`, with the allocations `placed` already around it."""
+        """`node`, inside loops of dimensions below `depth`, with the allocations `placed` already around it."""
         here = [a for a in self._allocations(node) if a.tensor not in placed]
         inner = self._structure(node, depth, (*placed, *(a.tensor for a in here)))
         return self._around(here, inner)
@@ -195,7 +200,7 @@ class _Lowering:
         )
 
     def _arrival(self, node: Node, tensor: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The children taken at the sequences outside and inside of the allocation of `tensor`, on the way to `node`."""
+        """The children taken at sequences outside and inside of the allocation of `tensor`, on the way to `node`."""
         path = self.paths[next(iter(_calls(node))).path]
         depth = next(d for d, a in path.allocations if a.tensor == tensor)
         outside, inside = path.coordinates[:depth], path.coordinates[depth:]
@@ -223,10 +228,12 @@ class _Lowering:
                 first, end, length = self._ast(lower), self._ast(upper), None
                 outer = dict(self.names), self.inside_parallel
                 self.names[node.iterator] = Var(member.name)
-                if member.binding is Binding.VECTOR:
-                    first, end, step, length = self._lanes(member, node.iterator, first, end, step)
+                guard: Expr | None = None
+                if member.binding in (Binding.VECTOR, Binding.UNROLL):
+                    first, end, step, length, guard = self._spelled(member, node.iterator, first, end, step)
                 self.inside_parallel |= member.binding is Binding.PARALLEL
                 inner = self._node(body, d + 1, placed)
+                inner = inner if guard is None else If(guard, inner)
                 self.names, self.inside_parallel = outer
                 names = {c.statement for c in _calls(body)}
                 if (
@@ -244,16 +251,27 @@ class _Lowering:
             case _:
                 assert_never(node)
 
-    def _lanes(
+    def _spelled(
         self, member: Member, iterator: str, first: Expr, end: Expr, step: int
-    ) -> tuple[Expr, Expr, int, int | None]:
-        """The bounds, step and planned length of a vector loop: its lanes are counted from 0 in steps of 1."""
+    ) -> tuple[Expr, Expr, int, int | None, Expr | None]:
+        """Bounds, step, planned length and guard of a vector or unrolled loop: it counts from 0 in steps of 1.
+
+        Where the first iteration is not known, all that are possible are spelled, each under a guard, so that registers
+        are addressed by constants.
+        """
         span = self.schedule.member_range(member.name)
+        plain = member.binding is Binding.UNROLL
         if first == as_expr(0) and step == 1:
-            return first, end, 1, None if span is None else span[1] + 1
-        length = None if span is None else (span[1] - span[0]) // step + 1
-        self.names[iterator] = first + Var(member.name) * step
-        return as_expr(0), (end - first + (step - 1)) // step, 1, length
+            return first, end, 1, None if plain or span is None else span[1] + 1, None
+        if isinstance(first, Const) or span is None or step != 1:
+            length = None if plain or span is None else (span[1] - span[0]) // step + 1
+            self.names[iterator] = first + Var(member.name) * step
+            return as_expr(0), (end - first + (step - 1)) // step, 1, length, None
+        coordinate = Var(member.name) + span[0] if span[0] else Var(member.name)
+        self.names[iterator] = coordinate
+        count = span[1] - span[0] + 1
+        guard = and_(coordinate >= first, coordinate < end)
+        return as_expr(0), as_expr(count), 1, None if plain else count, guard
 
     def _member(self, node: ForNode) -> Member:
         call = next(iter(_calls(node)))

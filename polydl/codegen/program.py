@@ -33,7 +33,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of `kernel` with `args` for its params, in order. `name` is for people; several steps may share a kernel."""
+    """One call of `kernel` with `args` for its params, in order; several steps may share a kernel."""
 
     name: str
     kernel: Kernel

@@ -35,6 +35,7 @@ from polydl.vocabulary import Memory
 __all__ = ["Contraction", "find_contraction", "schedule_contraction"]
 
 
+_MOST_UNROLLED = 384  # multiply-adds spelled out in one tile
 _LEAST_LANES = 4  # shorter vectors do not pay for the tile around them
 
 
@@ -227,7 +228,9 @@ def schedule_contraction(schedule: Schedule, c: Contraction, target: Target) -> 
     if c.epilogue is not None:
         schedule = _blocked_accumulator(schedule, c, lanes)
     macro = _macro_tiles(schedule, c, tile, lanes, steps, target)
-    return _tile_nest(schedule, c, tile, lanes, columns_axis, rows_axis, macro, target)
+    # windows that overlap from pixel to pixel (depthwise) share their loads once all steps are spelled out
+    unroll_steps = bool(c.pixels) and not shared and steps * tile.columns * tile.rows <= _MOST_UNROLLED
+    return _tile_nest(schedule, c, tile, lanes, columns_axis, rows_axis, macro, target, unroll_steps)
 
 
 def _macro_tiles(
@@ -279,6 +282,7 @@ def _tile_nest(
     rows: str | None,
     macro: dict[str, int],
     target: Target,
+    unroll_steps: bool = False,
 ) -> Schedule:
     factors = {c.vector: tile.vectors * lanes}
     if columns is not None and (tile.columns > 1 or macro):
@@ -314,6 +318,8 @@ def _tile_nest(
         schedule = schedule.apply(*splits, Reorder((*outer, *reduced, *points, lane)))
         heads.append(outer)
         unrolled += points
+        if s is c.update and unroll_steps:
+            unrolled += reduced
         vectors.append(lane)
     for level in range(len(heads[0])):
         if len(heads) > 1:
@@ -362,7 +368,7 @@ def _pack_operands(schedule: Schedule, c: Contraction, panels: str, rows: str, w
 
 
 def _reduction_loops(schedule: Schedule, c: Contraction, loops: list[str]) -> tuple[Schedule, list[str]]:
-    """The reduction loops in the order in which the operands lie in memory: blocks outermost, within a block innermost."""
+    """The reduction loops in the order in which operands lie in memory: blocks outermost, then inside of them."""
     outer: list[str] = []
     inner: list[str] = []
     for axis, loop in zip(c.reduced, loops, strict=True):

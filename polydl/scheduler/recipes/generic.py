@@ -53,7 +53,7 @@ def _is_cheap(c: Computation) -> bool:
 
 
 def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = ()) -> Schedule:
-    """Reductions along the contiguous axis of what they read get one partial result per vector lane; not those in `keep`."""
+    """Reductions along the contiguous axis of what they read, but for `keep`, get a partial result per lane."""
     for c in schedule.function.computations:
         r = c.reduction
         if c.name in keep or r is None or r.init is None or not schedule.reassociate:
