@@ -185,7 +185,27 @@ class LinearSpace(Nodes):
         if low // k == high // k:
             whole.const += low // k
             return whole
+        turned = self._turned(rest, k)
+        if turned is not None:  # (a - y) // k = -((y - a + k - 1) // k)
+            quotient, y = turned
+            return self.add(self.add(whole, quotient), self.floordiv(y, k), -1)
         return self.add(whole, self._floordiv_reduced(rest, k))
+
+    def _turned(self, n: Linear, k: int) -> tuple[Linear, Linear] | None:
+        """(q, y) with `n = q*k - y + k - 1` where y has smaller coefficients than n, all positive; None where it has not.
+
+        `(55*i + 55) // 56` is `i - i//56`: tools that solve `56*h + w = i` may say either.
+        """
+        signs = {c > 0 for c in n.terms.values()}
+        if len(signs) != 1:
+            return None
+        positive = signs.pop()
+        size, other = sum(map(abs, n.terms.values())), sum(k - abs(c) for c in n.terms.values())
+        if (positive and size <= other) or (not positive and size > other):
+            return None
+        quotient = Linear(0, dict.fromkeys(n.terms, 1) if positive else {}, n.dtype, n.lanes)
+        y = Linear(k - 1 - n.const, {t: k - c if positive else -c for t, c in n.terms.items()}, n.dtype, n.lanes)
+        return (quotient, y) if self.interval(y).exact else None
 
     def _floordiv_reduced(self, n: Linear, k: int) -> Linear:
         split = self._split(n, k)
@@ -227,6 +247,9 @@ class LinearSpace(Nodes):
             return Linear(rest.const - low // k * k, rest.terms, n.dtype, n.lanes)
         if rest.const != rest.const % k or any(self._reducible(t, c, k) for t, c in rest.terms.items()):
             return self.mod(rest, k)  # an inner modulo brought new terms
+        turned = self._turned(rest, k)
+        if turned is not None:  # (k - 1 - y) mod k = k - 1 - y mod k
+            return self.add(self.constant(k - 1, n.dtype, n.lanes), self.mod(turned[1], k), -1)
         split = self._split(rest, k)
         if split is None:
             return self._mod_atom(rest, k)
