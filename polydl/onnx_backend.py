@@ -149,12 +149,9 @@ class PolydlBackend(Backend):  # type: ignore[misc]  # onnx is untyped
         given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=True))
         arrays = {n: np.asarray(a) for n, a in given.items()}
         types = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in arrays.items()}
-        graph = helper.make_graph(
-            [node],
-            "node",
-            [helper.make_tensor_value_info(n, types[n], a.shape) for n, a in arrays.items()],
-            [onnx.ValueInfoProto(name=o) for o in node.output if o],
-        )
+        infos = [helper.make_tensor_value_info(n, types[n], a.shape) for n, a in arrays.items()]
+        outputs = [helper.make_tensor_value_info(o, onnx.TensorProto.UNDEFINED, None) for o in node.output if o]
+        graph = helper.make_graph([node], "node", infos, outputs)
         imports = [helper.make_opsetid(node.domain, opset)]
         return cls.run_model(helper.make_model(graph, opset_imports=imports), arrays, device, **kwargs)
 

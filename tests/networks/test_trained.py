@@ -44,9 +44,14 @@ def test_faces_from_the_command_line(tmp_path: Path) -> None:
     path = trained("ultraface", DETECTORS[0])
     image = photograph(trained("ultraface", "face16.jpg"))
     np.savez(tmp_path / "photo.npz", input=image)
-    for arguments in (["build", str(path), "-o", "out"], ["run", "out", "-i", "photo.npz", "-o", "boxes.npz"]):
+    for arguments in (
+        ["build", str(path), "-o", "out"],
+        ["run", "out", "-i", "photo.npz", "-o", "boxes.npz"],
+    ):
         command = [sys.executable, "-m", "polydl", *arguments]
-        subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=300)
+        subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=300
+        )
     with np.load(tmp_path / "boxes.npz", allow_pickle=False) as saved:
         actual = dict(saved)
     assert_same_faces(actual, reference(onnx.load(path), {"input": image}), "face16.jpg")
