@@ -20,7 +20,7 @@ from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
-from polydl.scheduler.storage import Local, SetLayout
+from polydl.scheduler.storage import Local, SetLayout, SetMemory
 
 __all__ = [
     "TRANSFORMS",
@@ -42,6 +42,7 @@ __all__ = [
     "Separate",
     "Sequential",
     "SetLayout",
+    "SetMemory",
     "Shift",
     "Skew",
     "Split",

@@ -18,6 +18,8 @@ class Separate(Transform):
     """Separate the full from the partial tiles of a split loop, so that full ones have constant extents.
 
     rewrite:  band(…, i.o, rest) -> band(…, sequence(full: band(i.o, rest), partial: band(i.o.tail, rest.tail)))
+    A statement that follows the tiles of others (a packed copy, whose coordinate is the tile number itself) is
+    separated as they are.
     legal if: the partial tiles may run after the full ones (the judge checks it)
     """
 
@@ -29,10 +31,17 @@ class Separate(Transform):
         member = band.members[k]
         full: list[tuple[str, str]] = []
         partial: list[tuple[str, str]] = []
-        for statement, tile in member.exprs:
-            condition = _full_tile(schedule, statement, tile)
-            if condition is None:
-                raise NotApplicable(f"the bounds of loop {self.loop} at {statement} are not known")
+        tiles = {s: _tiles(schedule, s, e) for s, e in member.exprs}
+        leaders = {t for t in tiles.values() if t is not None and t.names() <= set(schedule.function.sizes)}
+        leader = leaders.pop() if len(leaders) == 1 else None
+        for statement, number in member.exprs:
+            tile = tiles[statement] or leader
+            if tile is None:
+                raise NotApplicable(
+                    f"coordinate {number} of {statement} is not a tile number with known bounds",
+                    next="separate the outer loop of a split",
+                )
+            condition = tile.full(number)
             full.append((statement, condition))
             partial.append((statement, f"not ({condition})" if condition != "true" else ""))
         if all(c == "true" for _, c in full):
@@ -70,32 +79,43 @@ class IndexSetSplit(Transform):
         return Rewritten(replace_at(schedule.tree, path, Band(band.members[:k], new) if k else new))
 
 
-def _full_tile(schedule: Schedule, statement: str, tile: Affine) -> str | None:
-    """The isl condition that a tile number `floor(e/T)` belongs to a full tile."""
-    match tile.terms:
-        case ((FloorDiv(dividend, size), 1),) if tile.constant == 0:
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """Tiles of `size` over the coordinates `lower <= x < upper`."""
+
+    size: int
+    lower: Affine
+    upper: Affine
+
+    def names(self) -> frozenset[str]:
+        return self.lower.names() | self.upper.names()
+
+    def full(self, number: Affine) -> str:
+        """The isl condition that all coordinates of a tile exist."""
+        conditions = []
+        aligned = self.lower.is_constant and self.lower.constant % self.size == 0
+        if not aligned:
+            conditions.append(f"{number * self.size} >= {self.lower}")
+        extent = self.upper - self.lower
+        if not (aligned and extent.is_constant and extent.constant % self.size == 0):
+            conditions.append(f"{number * self.size + self.size} <= {self.upper}")
+        return " and ".join(conditions) or "true"
+
+
+def _tiles(schedule: Schedule, statement: str, number: Affine) -> _Tiles | None:
+    """The tiles that a loop coordinate `floor(e/T)` numbers; None where it is no such or the bounds are not known."""
+    match number.terms:
+        case ((FloorDiv(dividend, size), 1),) if number.constant == 0:
             pass
         case _:
-            raise NotApplicable(
-                f"loop coordinate {tile} of {statement} is not a tile number",
-                next="separate the outer loop of a split",
-            )
+            return None
     match dividend.terms:  # tiles inside aligned blocks are tiles of the whole
         case ((Mod(whole, block), 1),) if dividend.constant == 0 and block % size == 0:
-            return _full_tile(schedule, statement, whole // size)
+            return _tiles(schedule, statement, whole // size)
         case _:
             pass
     bounds = schedule.upper_bound(statement, dividend)
-    if bounds is None:
-        return None
-    lower, upper = bounds
-    conditions = []
-    if not (lower.is_constant and lower.constant % size == 0):
-        conditions.append(f"{tile * size} >= {lower}")
-    last = (upper - lower) if lower.is_constant and lower.constant % size == 0 else None
-    if not (last is not None and last.is_constant and last.constant % size == 0):
-        conditions.append(f"{tile * size + size} <= {upper}")
-    return " and ".join(conditions) or "true"
+    return None if bounds is None else _Tiles(size, *bounds)
 
 
 def _partition(

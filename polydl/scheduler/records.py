@@ -27,7 +27,7 @@ from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.schedule import Transform
-from polydl.scheduler.storage import Local, SetLayout
+from polydl.scheduler.storage import Local, SetLayout, SetMemory
 from polydl.vocabulary import Memory
 
 __all__ = ["TRANSFORMS", "from_json", "from_text"]
@@ -36,7 +36,7 @@ TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
         Accumulate, Collapse, ComputeAt, Distribute, Fuse, IndexSetSplit, Inline, Local, Pack, Parallel, Privatize,
-        Reorder, Reverse, Separate, Sequential, SetLayout, Shift, Skew, Split, Tile, Unroll, Vectorize,
+        Reorder, Reverse, Separate, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unroll, Vectorize,
     )
 }  # fmt: skip
 

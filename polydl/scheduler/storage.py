@@ -9,12 +9,12 @@ from polydl.dsl.polyhedral import condition_text, to_affine
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Var, and_
-from polydl.poly.tree import Allocate, Band, walk
+from polydl.poly.tree import Allocate, Band, Member, Tree, map_tree, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, replace_at
-from polydl.vocabulary import Memory
+from polydl.vocabulary import Binding, Memory
 
-__all__ = ["Local", "SetLayout"]
+__all__ = ["Local", "SetLayout", "SetMemory"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,16 +38,72 @@ class Local(Transform):
         tree = schedule.tree
         if any(isinstance(node, Allocate) and node.tensor == self.tensor for node in walk(tree)):
             raise NotApplicable(f"{self.tensor} is local already")
+        users = {s.name for s in schedule.scop.statements if any(a.tensor == self.tensor for a in s.accesses)}
         if not self.loops:
             raise NotApplicable(f"no loop is given in which {self.tensor} would be local")
         for loop in self.loops:
             path, band, k = band_of(tree, loop)
+            if not users & {s for s, _ in band.members[k].exprs}:
+                raise NotApplicable(f"nothing inside loop {loop} uses {self.tensor}")
             rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
             new = Band(band.members[: k + 1], Allocate(self.tensor, self.memory, rest))
             tree = replace_at(tree, path, new)
         if schedule.function.sizes or len(self.loops) > 1:
             poly.footprint(schedule.scop, tree, self.tensor)  # NotApplicable where it has no constant size
         return Rewritten(tree)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SetMemory(Transform):
+    """Keep a local tensor in another memory.
+
+    rewrite:  allocate(T, local, …) -> allocate(T, register, …)
+    legal if: always; registers need subscripts that are constants once loops are spelled out (checked here)
+    """
+
+    tensor: str
+    memory: Memory
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        here = [
+            node for node in walk(schedule.tree) if isinstance(node, Allocate) and node.tensor == self.tensor
+        ]
+        if not here:
+            raise NotApplicable(f"{self.tensor} is not local", next=f"Local('{self.tensor}', …) first")
+        if self.memory is Memory.REGISTER:
+            running = _running_subscript(schedule, self.tensor)
+            if running:
+                raise NotApplicable(
+                    f"loop {running} counts the elements of {self.tensor} while it runs",
+                    why="registers cannot be addressed by a value of run time",
+                    next=f"Unroll('{running}') or Vectorize('{running}') first",
+                )
+
+        def change(node: Tree) -> Tree:
+            return replace(node, memory=self.memory) if node in here and isinstance(node, Allocate) else node
+
+        return Rewritten(map_tree(schedule.tree, change))
+
+
+def _running_subscript(schedule: Schedule, tensor: str) -> str:
+    """A loop inside the tensor's allocation, neither unrolled nor lanes, that a subscript depends on; "" if none."""
+    for path in poly.paths(schedule.scop, schedule.tree):
+        used = {
+            name
+            for a in schedule.scop.statement(path.statement).accesses
+            if a.tensor == tensor
+            for e in a.subscripts
+            if e is not None
+            for name in e.names()
+        }
+        for depth, node in path.allocations:
+            if node.tensor != tensor:
+                continue
+            for loop, e in zip(path.coordinates[depth:], path.exprs[depth:], strict=True):
+                spelled_out = isinstance(loop, Member) and loop.binding in (Binding.UNROLL, Binding.VECTOR)
+                if isinstance(loop, Member) and not spelled_out and used & e.names():
+                    return loop.name
+    return ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -25,6 +25,7 @@ from polydl.scheduler import (
     Schedule,
     Separate,
     SetLayout,
+    SetMemory,
     Shift,
     Skew,
     Split,
@@ -33,6 +34,7 @@ from polydl.scheduler import (
     Unroll,
     Vectorize,
 )
+from polydl.vocabulary import Memory
 from tests.errors.programs import (
     delayed,
     diagonal,
@@ -149,6 +151,11 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
             Local("rest", ("i",)),
         ),
     ),
+    "registers_addressed_by_a_loop": (
+        lambda: rowwise().apply(Local("rest", ("i",)), Vectorize("rest.j")),
+        (SetMemory("rest", Memory.REGISTER),),
+    ),
+    "memory_of_what_is_not_local": (rowwise, (SetMemory("rest", Memory.REGISTER),)),
     "layout_of_another_rank": (lambda: matmul().schedule(), (SetLayout("A", Layout.row_major((8,))),)),
     "layout_that_overlaps": (
         lambda: matmul().schedule(),

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 __all__ = [
     "Case",
+    "blur",
     "cases",
     "chain",
     "convolution",
@@ -27,6 +28,7 @@ __all__ = [
     "matmul",
     "named",
     "normalised",
+    "projected",
     "triangular",
 ]
 
@@ -202,6 +204,30 @@ def chain(n: int = 9, m: int = 5, dtype: DType = F32, *, symbolic: bool = False)
     return Case(f.build([c, s]), sizes)
 
 
+def blur(n: int = 14, dtype: DType = F32) -> Case:
+    """A producer, and a consumer that reads it left and right."""
+    f = FunctionBuilder("blur")
+    x = f.input("x", (n,), dtype)
+    a = f.compute("a", {"i": n}, lambda i: x[i] * 2)
+    b = f.compute("b", {"i": (1, n - 1)}, lambda i: a[i - 1] + a[i + 1])
+    return Case(f.build([b]))
+
+
+def projected(n: int = 5, m: int = 4, dtype: DType = F32) -> Case:
+    """A reduction whose remaining axes are more than the target's: sums of sums, by a second store at one place."""
+    f = FunctionBuilder("projected")
+    x = f.input("x", (n, m), dtype)
+    y = f.temporary("y", (n,), dtype)
+    f.compute(
+        "y_sum",
+        {"i": n, "j": 2},
+        lambda i, j: sum_over({"k": m}, lambda k: x[i, k]),
+        into=y,
+        at=lambda i, j: [i],
+    )
+    return Case(f.build([y]))
+
+
 def j_of(j: Expr, dtype: DType) -> Expr:
     """A loop iterator as a value."""
     from polydl.ir import cast
@@ -266,7 +292,11 @@ def stages(draw: st.DrawFn) -> Case:
 def named(draw: st.DrawFn) -> Case:
     """One of the functions above at drawn sizes."""
     d, symbolic = draw(_DTYPES), draw(st.booleans())
-    match draw(st.integers(0, 7)):
+    match draw(st.integers(0, 9)):
+        case 8:
+            return blur(draw(st.integers(3, 20)), d)
+        case 9:
+            return projected(draw(_SIZE), draw(_SIZE), d)
         case 0:
             return matmul(
                 draw(_SIZE), draw(_SIZE), draw(_SIZE), symbolic=symbolic, dtype=d, bias=draw(st.booleans())

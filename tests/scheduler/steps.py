@@ -33,7 +33,6 @@ from polydl.scheduler import (
     Unroll,
     Vectorize,
 )
-from polydl.vocabulary import Memory
 
 __all__ = ["schedules", "steps"]
 
@@ -103,9 +102,8 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
         case 14 | 20:
             if not temporaries:
                 return None
-            memory = draw(st.sampled_from([Memory.LOCAL, Memory.REGISTER]))
             tensor = draw(st.sampled_from(temporaries))
-            return Local(tensor, (draw(st.sampled_from(_common(schedule, tensor) or loops)),), memory)
+            return Local(tensor, (draw(st.sampled_from(_common(schedule, tensor) or loops)),))
         case 16:
             return Reverse(loop)
         case 17:

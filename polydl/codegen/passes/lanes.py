@@ -26,6 +26,7 @@ from polydl.ir.expr import (
 from polydl.ir.kernel import Alloc, Barrier, Block, Check, For, If, Let, Prefetch, Stmt, Store
 from polydl.ir.rewrite import all_expressions, block, loads, walk_stmts
 from polydl.ir.semantics import limits
+from polydl.ir.simplify import linear
 
 __all__ = ["Lanes", "NotVectorisable", "identity"]
 
@@ -54,6 +55,7 @@ class Lanes:
     """Rewrites statements over `var` for the lanes `ramp` (a vector of `width` values of `var`)."""
 
     def __init__(self, var: str, ramp: Ramp, width: int) -> None:
+        self.var = var
         self.width = width
         self.bindings: dict[str, Expr] = {var: ramp}
         self.private: set[str] = set()  # buffers with one copy per lane
@@ -160,11 +162,19 @@ class Lanes:
     def _store(self, s: Store, mask: Expr | None) -> Stmt:
         own = None if s.mask is None else self.expr(s.mask, mask)
         if any(self.varies(i) for i in s.index) or s.buffer in self.private:
+            if _update(s) is not None and s.buffer not in self.private and not self._distinct(s.index):
+                raise NotVectorisable  # lanes that update one element would lose all updates but the last
             index = tuple(self.expr(i, mask) for i in s.index)
             if s.buffer in self.private:
                 index = (*index, self._lane_numbers())
             return Store(s.buffer, index, self.expr(s.value, _both(mask, own)), _both(mask, own))
         return self._reduction(s, _both(mask, own))
+
+    def _distinct(self, index: tuple[Expr, ...]) -> bool:
+        """Whether lanes certainly have different subscripts: one of them moves by the same step from lane to lane."""
+        others = [name for name in self.bindings if name != self.var]
+        forms = [f for f in (linear(i, list(self.bindings)) for i in index) if f is not None]
+        return any(f.coefficient(self.var) != 0 and not any(map(f.coefficient, others)) for f in forms)
 
     def _reduction(self, s: Store, mask: Expr | None) -> Stmt:
         """`x = x op f(v)` for an `x` common to all lanes."""

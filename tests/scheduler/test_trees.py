@@ -1,0 +1,197 @@
+"""Every transformation on a small program: the tree it makes, letter by letter, and the result it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from polydl import poly
+from polydl.codegen.lower import lower
+from polydl.dsl import Layout
+from polydl.ir import print_kernel
+from polydl.scheduler import (
+    TRANSFORMS,
+    Accumulate,
+    Collapse,
+    ComputeAt,
+    Distribute,
+    Fuse,
+    IndexSetSplit,
+    Inline,
+    Local,
+    Pack,
+    Parallel,
+    Privatize,
+    Reorder,
+    Reverse,
+    Schedule,
+    Separate,
+    Sequential,
+    SetLayout,
+    SetMemory,
+    Shift,
+    Skew,
+    Split,
+    Tile,
+    Transform,
+    Unroll,
+    Vectorize,
+)
+from polydl.vocabulary import Memory
+from tests.scheduler.programs import (
+    Case,
+    blur,
+    chain,
+    convolution,
+    gather,
+    heat,
+    in_place,
+    matmul,
+    normalised,
+    triangular,
+)
+from tests.scheduler.running import check_compiled, check_lowered
+
+Golden = Callable[[str, str], None]
+
+ROWS = Fuse(("i", "top.i", "rest.i", "total_init.i", "total.i", "y.i"))
+
+CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
+    "split": (matmul(6, 7, 5), (Split("C.j", 4),)),
+    "tile": (matmul(6, 7, 5), (Tile(("C.i", "C.j"), (4, 3)),)),
+    "tile_with_a_loop_between": (matmul(6, 7, 5), (Reorder(("C.i", "k", "C.j")), Tile(("C.i", "C.j"), (4, 3)))),
+    "tile_triangle": (triangular(9), (Tile(("lower.i", "lower.j", "k"), (4, 4, 4)),)),
+    "tile_symbolic": (matmul(6, 7, 5, symbolic=True), (Tile(("C.i", "C.j", "k"), (4, 3, 2)),)),
+    "tile_stencil_after_skewing": (heat(4, 9), (Skew("step.t", "step.i", 1), Tile(("step.t", "step.i"), (2, 4)))),
+    "reorder": (matmul(6, 7, 5), (Reorder(("k", "C.i", "C.j")),)),
+    "reorder_some": (matmul(6, 7, 5), (Reorder(("k", "C.i")),)),
+    "fuse": (matmul(6, 7, 5, bias=True), (Fuse(("i", "C.i", "D.i")),)),
+    "fuse_two_of_three": (matmul(6, 7, 5, bias=True), (Fuse(("C.i", "D.i")),)),
+    "fuse_deeper": (matmul(6, 7, 5, bias=True), (Fuse(("i", "C.i", "D.i")), Fuse(("j", "C.j", "D.j")))),
+    "fuse_what_was_separated": (
+        matmul(6, 7, 5),
+        (Split("C.i", 4), Separate("C.i.o"), Fuse(("C.i.o", "C.i.o.tail"))),
+    ),
+    "distribute": (normalised(4, 5), (ROWS, Distribute("i"))),
+    "collapse": (normalised(4, 5), (Collapse("y.i", "y.j"),)),
+    "collapse_a_halo": (chain(5, 3), (Collapse("i", "j"), Split("i", 4))),
+    "skew": (in_place(5, 6), (Skew("seidel.i", "seidel.j", 1),)),
+    "wavefront": (
+        in_place(6, 7),
+        (Skew("seidel.i", "seidel.j", 2), Reorder(("seidel.j", "seidel.i")), Parallel("seidel.i")),
+    ),
+    "vector_wavefront": (
+        in_place(6, 7),
+        (Skew("seidel.i", "seidel.j", 2), Reorder(("seidel.j", "seidel.i")), Vectorize("seidel.i")),
+    ),
+    "shift": (blur(8), (Shift("b", "b.i", 1), Fuse(("i", "b.i")))),
+    "reverse": (chain(5, 3), (Reverse("i"), Reverse("j"))),
+    "reverse_symbolic": (triangular(5, symbolic=True), (Reverse("i"),)),
+    "parallel": (matmul(6, 7, 5), (Parallel("C.i"), Parallel("C.j"))),
+    "parallel_inner": (heat(3, 9), (Parallel("step.i"),)),
+    "vectorize": (matmul(6, 7, 5), (Split("C.j", 4), Reorder(("C.i", "C.j.o", "k", "C.j.i")), Vectorize("C.j.i"))),
+    "vectorize_reduction": (matmul(6, 7, 5), (Vectorize("k"),)),
+    "vectorize_a_reduction_into_many_places": (gather(6, 5), (Collapse("y.j", "y.i"), Vectorize("y.j"))),
+    "unroll": (matmul(6, 7, 5), (Split("k", 2), Unroll("k.i"))),
+    "sequential": (matmul(6, 7, 5), (Parallel("C.i"), Sequential("C.i"))),
+    "separate": (matmul(6, 7, 5), (Tile(("C.i", "C.j"), (4, 4)), Separate("C.i.o"), Separate("C.j.o"))),
+    "separate_lower_bound": (blur(9), (Split("b.i", 4), Separate("b.i.o"))),
+    "index_set_split": (heat(3, 9), (IndexSetSplit("step.i", 4),)),
+    "index_set_split_outer": (matmul(6, 7, 5), (IndexSetSplit("C.i", 2), Parallel("C.i.tail"))),
+    "local": (normalised(4, 5), (ROWS, Local("rest", ("i",)), Local("top", ("i",), Memory.REGISTER))),
+    "local_in_separated_tiles": (
+        blur(14),
+        (
+            Split("b.i", 4), ComputeAt("a", "b.i.o", "b", True), Separate("b.i.o"),
+        ),
+    ),
+    "set_memory": (
+        normalised(4, 5),
+        (
+            ROWS, Local("rest", ("i",)), Unroll("rest.j"), Unroll("total.j"), Vectorize("y.j"),
+            SetMemory("rest", Memory.REGISTER),
+        ),
+    ),
+    "set_layout": (matmul(6, 8, 5), (SetLayout("C", Layout.blocked((6, 8), 1, 4)),)),
+    "set_layout_halo": (
+        convolution(1, 4, 4, 3, 3),
+        (SetLayout("x", Layout.blocked((1, 4, 5, 5), 1, 4, (0, 0, -1, -1))),),
+    ),
+    "set_layout_reversed": (blur(8), (SetLayout("a", Layout.parse("d0 -> 7 - d0 in 8")),)),
+    "pack": (
+        matmul(6, 7, 5),
+        (
+            Tile(("C.j", "k"), (4, 3)),
+            Pack("B", "k.o", "C", Layout.parse("d0, d1 -> d1 // 4, d0, d1 % 4 in 2, 5, 4")),
+            Pack("A", "C.i", "C"),
+        ),
+    ),
+    "pack_halo": (
+        convolution(1, 2, 3, 5, 5),
+        (Tile(("y.h", "y.w"), (2, 4)), Reorder(("y.h.o", "y.w.o", "y.k")), Pack("x", "y.w.o", "y")),
+    ),
+    "pack_in_parallel": (matmul(6, 7, 5), (Split("C.i", 2), Parallel("C.i.o"), Pack("A", "C.i.o", "C"))),
+    "pack_for_parallel": (
+        matmul(6, 7, 5),
+        (Split("k", 3), Reorder(("k.o", "C.i", "C.j")), Pack("B", "k.o", "C"), Parallel("C.i")),
+    ),
+    "inline": (normalised(4, 5), (Inline("rest"),)),
+    "inline_a_local": (normalised(4, 5), (ROWS, Local("rest", ("i",)), Inline("rest"))),
+    "inline_into_a_reduction": (normalised(4, 5), (Inline("rest"), Fuse(("top.i", "total_init.i")))),
+    "accumulate": (
+        matmul(6, 7, 5),
+        (
+            Accumulate("C"), Fuse(("i", "C_acc.i", "C.i")), Fuse(("j", "C_acc.j", "C.j")),
+            Local("C_acc", ("j",), Memory.REGISTER),
+        ),
+    ),
+    "privatize": (matmul(3, 4, 10), (Privatize("C", "k", 4), Vectorize("kv"))),
+    "privatize_for_threads": (normalised(4, 5), (Privatize("top", "j", 2), Parallel("jv"))),
+    "compute_at": (blur(8), (ComputeAt("a", "b.i", "b"),)),
+    "compute_at_tiles": (
+        matmul(6, 8, 5, bias=True),
+        (Tile(("D.i", "D.j"), (2, 4)), ComputeAt("C", "D.j.o", "D"), Local("C", ("D.j.o",))),
+    ),
+    "compute_at_broadcast": (normalised(4, 5), (ComputeAt("total", "y.i", "y"), ComputeAt("top", "rest.i", "rest"))),
+    "recompute": (blur(14), (Split("b.i", 4), ComputeAt("a", "b.i.o", "b", True), Parallel("b.i.o"))),
+    "recompute_reduction": (
+        matmul(6, 8, 5, bias=True),
+        (Tile(("D.i", "D.j"), (2, 4)), ComputeAt("C", "D.j.o", "D", True), Parallel("D.i.o")),
+    ),
+    "recompute_what_others_read": (normalised(4, 5), (ComputeAt("rest", "y.i", "y", True),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_tree_and_loops(name: str, golden: Golden) -> None:
+    case, steps = CASES[name]
+    schedule = case.schedule().apply(*steps)
+    trace = "\n".join(map(repr, steps))
+    text = f"{trace}\n\n{poly.format_tree(schedule.tree)}\n\n{print_kernel(lower(schedule))}"
+    golden(f"scheduler/{name}.txt", text)
+    assert poly.parse_tree(poly.format_tree(schedule.tree)) == schedule.tree
+    assert schedule.trace == steps
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_result_is_kept(name: str) -> None:
+    case, steps = CASES[name]
+    check_lowered(case.schedule().apply(*steps), case)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if not CASES[n][0].sizes])
+def test_compiled_on_two_threads(name: str) -> None:
+    case, steps = CASES[name]
+    check_compiled(case.schedule().apply(*steps), case, threads=2)
+
+
+def test_every_transformation_is_here() -> None:
+    used = {type(step).__name__ for _, steps in CASES.values() for step in steps}
+    assert used == set(TRANSFORMS)
+
+
+def test_replaying_a_trace_gives_the_schedule() -> None:
+    for case, steps in CASES.values():
+        schedule = case.schedule().apply(*steps)
+        assert Schedule.replay(case.function, schedule.trace) == schedule
