@@ -192,17 +192,21 @@ class LinearSpace(Nodes):
         return self.add(whole, self._floordiv_reduced(rest, k))
 
     def _turned(self, n: Linear, k: int) -> tuple[Linear, Linear] | None:
-        """(q, y) with `n = q*k - y + k - 1` where y has smaller coefficients than n, all positive; None where it has not.
+        """(q, y) with `n = q*k - y + k - 1` where y is the simpler of the two; None where n is.
 
         `(55*i + 55) // 56` is `i - i//56`: tools that solve `56*h + w = i` may say either.
         """
         signs = {c > 0 for c in n.terms.values()}
-        if len(signs) != 1:
-            return None
-        positive = signs.pop()
-        size, other = sum(map(abs, n.terms.values())), sum(k - abs(c) for c in n.terms.values())
-        if (positive and size <= other) or (not positive and size > other):
-            return None
+        positive = True in signs
+        if len(signs) == 2:  # of n and its negation the one whose smallest coefficient is positive
+            positive = False
+            least = min(n.terms, key=lambda t: (abs(n.terms[t]), self._order(t)))
+            if n.terms[least] > 0:
+                return None
+        else:
+            size, other = sum(map(abs, n.terms.values())), sum(k - abs(c) for c in n.terms.values())
+            if (positive and size <= other) or (not positive and size > other):
+                return None
         quotient = Linear(0, dict.fromkeys(n.terms, 1) if positive else {}, n.dtype, n.lanes)
         y = Linear(k - 1 - n.const, {t: k - c if positive else -c for t, c in n.terms.items()}, n.dtype, n.lanes)
         return (quotient, y) if self.interval(y).exact else None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from polydl.codegen.llvm import lower
-from polydl.codegen.passes import Unroll, Vectorize, distribute
+from polydl.codegen.passes import Unroll, Vectorize, distribute, flatten
 from polydl.ir.interpret import interpret
 from polydl.ir.kernel import Binding, Kernel
 from polydl.ir.rewrite import loops
@@ -71,13 +71,28 @@ def test_distribute(threads: int) -> None:
     run()
 
 
+def in_shapes_of(kernel: Kernel, data: Arrays) -> Arrays:
+    """Views of the arrays in the shapes that the kernel declares: `flatten` makes some one-dimensional."""
+    constant = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape) for p in kernel.params}  # type: ignore[union-attr]
+    return {name: a.reshape(constant.get(name, a.shape)) for name, a in data.items()}
+
+
+@given(kernels())
+def test_flatten(made: Made) -> None:
+    kernel, sizes = made
+    after = flatten(kernel)
+    data = arrays()
+    interpret(after, in_shapes_of(after, data), sizes)
+    same(reference(kernel, sizes), data)
+
+
 @given(kernels())
 def test_all_passes(made: Made) -> None:
     kernel, sizes = made
     after = lower(kernel, parse("x86-64-avx512"))
     data = arrays()
     for thread in range(2):
-        interpret(after, data, sizes | {"thread": thread, "threads": 2})
+        interpret(after, in_shapes_of(after, data), sizes | {"thread": thread, "threads": 2})
     same(reference(kernel, sizes), data)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from polydl.codegen.llvm.offsets import Affine, Offsets
 from polydl.codegen.llvm.ops import Ops
+from polydl.codegen.llvm.shuffles import column, every
 from polydl.codegen.llvm.values import Value, boolean, integer, memory_type, splat_literal
 from polydl.dtypes import BOOL, I32, DType
 from polydl.ir.kernel import Memory
@@ -15,6 +16,8 @@ from polydl.ir.kernel import Memory
 __all__ = ["Memories", "Place"]
 
 _INT32: Final = 2**31 - 1
+_LARGEST_STRIDE: Final = 8  # a gather takes about one load per lane, this way it is one per stride
+_LEAST_WIDTH: Final = 4  # rows of register tiles that are worth transposing
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,9 @@ class Memories:
             return self._gather(place, element, mask)
         if lanes > 1 and element.lane == 0 and mask is None:
             return self.b.splat(self.load(place, self._base(element), None), lanes)
-        if lanes > 1 and element.lane == 2 and mask is None and place.dtype != BOOL:
-            return self._every_second(place, element)
         if lanes > 1 and element.lane != 1:
-            return self._gather(place, element, mask)
+            shuffled = self._strided(place, element) if mask is None and place.dtype != BOOL else None
+            return shuffled if shuffled is not None else self._gather(place, element, mask)
         pointer, align = self.address(place, self._base(element))
         kind = memory_type(place.dtype, lanes)
         if mask is None:
@@ -140,18 +142,28 @@ class Memories:
             value = self.load(place, element, None)
         return branch.phi(branch.close(), value, Value(*_zero(place.dtype)))
 
-    def _every_second(self, place: Place, element: Affine) -> Value:
-        """Stride 2: two overlapping contiguous loads that touch no element beyond the last one asked for."""
-        lanes = element.lanes
-        base = self._base(element)
-        first = self.load(place, Affine(base.const, base.terms, 1, lanes), None)
-        second = self.load(place, Affine(base.const + lanes - 1, base.terms, 1, lanes), None)
-        picks = [
-            2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)
-        ]  # from `second`: lanes + (2i - (lanes-1))
-        indices = ", ".join(f"i32 {p}" for p in picks)
-        rhs = f"shufflevector {first.type} {first.text}, {second.type} {second.text}, <{lanes} x i32> <{indices}>"
-        return self.b.pure(rhs, (first, second), first.dtype, lanes)
+    def _strided(self, place: Place, element: Affine) -> Value | None:
+        """Lanes a stride apart as shuffles of contiguous loads; None where a gather is as good.
+
+        A column of a register tile comes out of its transposition. In memory overlapping loads reach from the first
+        element that is asked for exactly to the last.
+        """
+        lanes, stride = element.lanes, element.lane
+        width = min(lanes, stride & -stride) if stride > 0 else 0
+        if place.memory == Memory.REGISTER and not element.terms and width >= _LEAST_WIDTH:
+            k = element.const % width
+            starts = [element.const - k + r * stride for r in range(lanes)]
+            return column(self.b, [self._run(place, element, start, width) for start in starts], k)
+        if not 1 < stride <= min(lanes, _LARGEST_STRIDE):
+            return None
+        last = stride * (lanes - 1) + 1 - lanes
+        starts = [min(p * lanes, last) for p in range(stride)]
+        pieces = [self._run(place, element, element.const + start, lanes) for start in starts]
+        return every(self.b, pieces, starts, stride, lanes)
+
+    def _run(self, place: Place, element: Affine, start: int, lanes: int) -> Value:
+        """`lanes` contiguous elements from `start` (beside the varying part of `element`)."""
+        return self.load(place, Affine(start, element.terms, 1, lanes), None)
 
     def _gather(self, place: Place, element: Affine, mask: Value | None) -> Value:
         lanes = element.lanes

@@ -14,11 +14,13 @@ from polydl.scheduler.recipes.contraction import (
 from polydl.scheduler.recipes.generic import (
     fuse_neighbours,
     inline_all,
+    keep_in_registers,
     parallelise,
     place_locals,
     privatise_rows,
     vectorise,
 )
+from polydl.scheduler.recipes.movement import transpose_tiles
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
@@ -40,7 +42,9 @@ def default_schedule(function: Function, target: Target, *, reassociate: bool = 
     schedule = fuse_neighbours(schedule, keep_apart=done)
     schedule = place_locals(schedule)
     rest = [s.name for s in schedule.function.statements() if s.name not in done]
-    schedule = vectorise(schedule, rest, target)
+    for name in rest:
+        schedule = transpose_tiles(schedule, name, target)
+    schedule = keep_in_registers(vectorise(schedule, rest, target))
     return parallelise(schedule)
 
 

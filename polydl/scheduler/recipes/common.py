@@ -9,10 +9,10 @@ from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
 from polydl.ir.expr import Binary, Const, Expr, Load, Var
 from polydl.ir.expr import walk as walk_expr
 from polydl.ir.simplify import linear
-from polydl.poly.tree import Band, Tree, walk
+from polydl.poly.tree import Band, Tree, members, walk
 from polydl.scheduler.schedule import Schedule, Transform
 
-__all__ = ["attempt", "extent", "innermost_band", "loops_of", "reads", "run", "stride", "uses"]
+__all__ = ["attempt", "copies", "extent", "innermost_band", "loops_of", "reads", "run", "stride", "uses"]
 
 
 def attempt(schedule: Schedule, *transforms: Transform) -> Schedule | None:
@@ -21,6 +21,11 @@ def attempt(schedule: Schedule, *transforms: Transform) -> Schedule | None:
         return schedule.apply(*transforms, explain=False)
     except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
         return None
+
+
+def copies(schedule: Schedule, name: str) -> list[str]:
+    """The loop and the copies of it that separation has made."""
+    return [m.name for m in members(schedule.tree) if m.name == name or m.name.startswith(f"{name}.tail")]
 
 
 def extent(schedule: Schedule, loop: str) -> int | None:

@@ -19,12 +19,11 @@ from math import prod
 from polydl.dsl.function import Axis, Computation, Function, StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
 from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
-from polydl.poly.tree import members
 from polydl.scheduler.compute import Accumulate
 from polydl.scheduler.loops import Fuse, Parallel, Reorder, Split, Unroll, Vectorize
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import Separate
-from polydl.scheduler.recipes.common import attempt, loops_of, reads, stride, uses
+from polydl.scheduler.recipes.common import attempt, copies, loops_of, reads, stride, uses
 from polydl.scheduler.recipes.generic import vectorise
 from polydl.scheduler.recipes.tiles import RegisterTile, choose_tile
 from polydl.scheduler.schedule import Schedule
@@ -329,20 +328,20 @@ def _tile_nest(
         schedule = _pack_operands(schedule, c, heads[0][2 if once else 0], heads[0][1], factors[c.vector])
     for name, axis in zip(heads[0][len(macro) :], order, strict=True):
         if axis in factors:
-            for copy in _copies(schedule, name):
+            for copy in copies(schedule, name):
                 schedule = attempt(schedule, Separate(copy)) or schedule
     tensor = schedule.function.tensor(c.update.target)
     if tensor.role is TensorRole.TEMPORARY:
-        schedule = schedule.apply(Local(tensor.name, tuple(_copies(schedule, heads[0][-1])), Memory.REGISTER))
+        schedule = schedule.apply(Local(tensor.name, tuple(copies(schedule, heads[0][-1])), Memory.REGISTER))
     for name in unrolled:
-        schedule = schedule.apply(*(Unroll(n) for n in _copies(schedule, name)))
+        schedule = schedule.apply(*(Unroll(n) for n in copies(schedule, name)))
     for name in vectors:
-        schedule = schedule.apply(*(Vectorize(n) for n in _copies(schedule, name)))
+        schedule = schedule.apply(*(Vectorize(n) for n in copies(schedule, name)))
     if macro:
         packed = [s.name for s in schedule.function.statements() if s.name.endswith("_packed")]
         schedule = vectorise(schedule, packed, target)
     for name in heads[0][:1] if macro else heads[0][:-1] or heads[0]:
-        for copy in _copies(schedule, name):
+        for copy in copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
     return schedule
 
@@ -393,8 +392,3 @@ def _block(schedule: Schedule, load: Load, axis: str) -> int:
             case _:
                 continue
     return 1
-
-
-def _copies(schedule: Schedule, name: str) -> list[str]:
-    """The loop and the copies of it that separation has made."""
-    return [m.name for m in members(schedule.tree) if m.name == name or m.name.startswith(f"{name}.tail")]

@@ -15,11 +15,14 @@ from polydl.scheduler.loops import Collapse, Fuse, Parallel, Reorder, Split, Vec
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, extent, innermost_band, loops_of, reads, run, stride
 from polydl.scheduler.schedule import Schedule
-from polydl.scheduler.storage import Local
+from polydl.scheduler.storage import Local, SetMemory
 from polydl.targets import Target
 from polydl.vocabulary import Binding, Memory
 
-__all__ = ["fuse_neighbours", "inline_all", "parallelise", "privatise_rows", "place_locals", "vectorise"]
+__all__ = [
+    "collapse_contiguous", "fuse_neighbours", "inline_all", "keep_in_registers", "parallelise", "place_locals",
+    "privatise_rows", "vectorise",
+]  # fmt: skip
 
 _CHAINS = 4  # vectors in flight: independent accumulators, or copies of a short loop's body
 _PARALLEL_CHUNKS = 64  # enough iterations for an even split over the threads of a machine
@@ -71,7 +74,9 @@ def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = (
                 and _at_least(schedule, c.name, size.name, 2 * lanes)
             ):
                 chains = _CHAINS if _at_least(schedule, c.name, size.name, 4 * _CHAINS * lanes) else 1
-                schedule = attempt(schedule, Privatize(c.name, axis, chains * lanes)) or schedule
+                runs = [run(schedule.function.tensor(x.buffer), x.index, axis) for x in reads(statement)]
+                parts = min([chains * lanes, *(n for n in runs if n is not None)])  # a vector ends with its block
+                schedule = attempt(schedule, Privatize(c.name, axis, parts)) or schedule
                 break
     return schedule
 
@@ -140,15 +145,21 @@ def place_locals(schedule: Schedule) -> Schedule:
             if s.target == tensor.name or any(x.buffer == tensor.name for x in loads(s.value))
         ]
         nests = [loops_of(schedule, u) for u in users]
-        memory = Memory.REGISTER if tensor.name in _partial_results(schedule) else Memory.LOCAL
         shared = 0
         while all(len(n) > shared for n in nests) and len({n[shared] for n in nests}) == 1:
             shared += 1
         for level in range(shared, 0, -1):
-            placed = attempt(schedule, Local(tensor.name, (nests[0][level - 1],), memory))
+            placed = attempt(schedule, Local(tensor.name, (nests[0][level - 1],)))
             if placed is not None:
                 schedule = placed
                 break
+    return schedule
+
+
+def keep_in_registers(schedule: Schedule) -> Schedule:
+    """The partial results of privatised reductions in registers, where lanes alone address them."""
+    for name in sorted(_partial_results(schedule)):
+        schedule = attempt(schedule, SetMemory(name, Memory.REGISTER)) or schedule
     return schedule
 
 
@@ -170,7 +181,7 @@ def _vectorise_one(schedule: Schedule, name: str, target: Target) -> Schedule:
     band = innermost_band(schedule.tree, name)
     if band is None or any(m.binding is not Binding.SEQUENTIAL for m in band.members):
         return schedule
-    schedule = _collapse_contiguous(schedule, statement, band)
+    schedule = collapse_contiguous(schedule, statement, band)
     band = innermost_band(schedule.tree, name)
     if band is None:
         return schedule
@@ -250,7 +261,7 @@ def _is_indirect(load: Load) -> bool:
     return any(isinstance(x, Load) for i in load.index for x in walk(i))
 
 
-def _collapse_contiguous(schedule: Schedule, statement: StatementDef, band: Band) -> Schedule:
+def collapse_contiguous(schedule: Schedule, statement: StatementDef, band: Band) -> Schedule:
     """The innermost loops merged into one where every access is contiguous across them."""
     while True:
         current = innermost_band(schedule.tree, statement.name)

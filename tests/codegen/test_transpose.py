@@ -1,0 +1,149 @@
+"""Strided vector loads: register tiles, their transposition in shuffles, and overlapping contiguous loads."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polydl.codegen.llvm import emit_llvm, lower
+from polydl.codegen.passes import Transpose, flatten
+from polydl.dtypes import F32, F64, I8, I16, I32, DType
+from polydl.ir import parse_kernel, verify
+from polydl.ir.interpret import interpret
+from polydl.ir.kernel import Alloc, Kernel, Memory
+from polydl.ir.rewrite import walk_stmts
+from polydl.targets import Target, parse
+from tests.codegen.native import LEVELS, level, run_kernel
+
+_DTYPES = (F32, F64, I32, I16, I8)
+
+
+def data(kernel: Kernel) -> dict[str, np.ndarray[Any, Any]]:
+    """Distinct numbers in every buffer, as far as the type goes."""
+    made = {}
+    for p in kernel.params:
+        shape = tuple(int(n.value) for n in p.buffer.shape)  # type: ignore[union-attr]
+        made[p.buffer.name] = np.arange(prod(shape)).astype(p.buffer.dtype.numpy).reshape(shape)
+    return made
+
+
+def check(kernel: Kernel, target: Target) -> None:
+    """Compiled, and interpreted after the passes, the kernel does what it does interpreted."""
+    verify(kernel)
+    want, compiled, passed = data(kernel), data(kernel), data(kernel)
+    assert interpret(kernel, want, {}) == 0
+    assert run_kernel(kernel, target, compiled) == [0]
+    after = lower(kernel, target)
+    shapes = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape) for p in after.params}  # type: ignore[union-attr]
+    interpret(after, {n: a.reshape(shapes[n]) for n, a in passed.items()}, {"thread": 0, "threads": 1})
+    for name, array in want.items():
+        np.testing.assert_array_equal(compiled[name], array, err_msg=name)
+        np.testing.assert_array_equal(passed[name], array, err_msg=name)
+
+
+def transposition(dtype: DType, rows: int, columns: int, height: int, width: int, first: int = 0) -> Kernel:
+    """y = transposed x, of which the rows `first`… of x are done in one tile."""
+    return parse_kernel(f"""
+kernel turn(in x: {dtype.name}[{rows}, {columns}], out y: {dtype.name}[{columns}, {rows}]):
+  unroll for u in {first}..{first + width}:
+    vector for t in 0..{height} length {height}:
+      y[u, t] = x[t, u]
+""")
+
+
+def tiles(kernel: Kernel, target: Target) -> int:
+    """How many register tiles the pass makes."""
+    after = Transpose(target)(flatten(kernel))
+    return sum(isinstance(s, Alloc) and s.buffer.memory is Memory.REGISTER for s in walk_stmts(after.body))
+
+
+@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("dtype", _DTYPES, ids=str)
+def test_whole_tiles(target: str, dtype: DType) -> None:
+    machine = level(target)
+    lanes = machine.lanes(dtype.bytes)
+    kernel = transposition(dtype, lanes, lanes, lanes, lanes)
+    assert tiles(kernel, machine) == 1
+    assert "gather" not in emit_llvm(kernel, machine)
+    check(kernel, machine)
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_partial_tiles(target: str) -> None:
+    machine = level(target)
+
+    @given(st.sampled_from(_DTYPES), st.data())
+    @settings(max_examples=40, deadline=None)
+    def run(dtype: DType, draw: st.DataObject) -> None:
+        lanes = machine.lanes(dtype.bytes)
+        height, width = draw.draw(st.integers(1, lanes)), draw.draw(st.integers(1, lanes))
+        first = draw.draw(st.integers(0, 3))
+        rows, columns = height + draw.draw(st.integers(0, 2)), first + width + draw.draw(st.integers(0, 2))
+        check(transposition(dtype, rows, columns, height, width, first), machine)
+
+    run()
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_every_stride(target: str) -> None:
+    """Lanes 1 to 17 elements apart, the last one at the very end of the buffer."""
+    machine = level(target)
+    for dtype in _DTYPES:
+        lanes = machine.lanes(dtype.bytes)
+        for stride in range(1, 18):
+            check(
+                parse_kernel(f"""
+kernel pick(in x: {dtype.name}[{stride * (lanes - 1) + 1}], out y: {dtype.name}[{lanes}]):
+  vector for t in 0..{lanes} length {lanes}:
+    y[t] = x[{stride} * t]
+"""),
+                machine,
+            )
+
+
+def test_what_is_written_is_not_read_ahead() -> None:
+    """Rows are not read before stores to the same buffer that come first."""
+    machine = parse("x86-64-avx512")
+    kernel = parse_kernel("""
+kernel turn(inout x: f32[16, 32]):
+  unroll for u in 0..16:
+    vector for t in 0..16 length 16:
+      x[u, t + 16] = x[t, u]
+""")
+    assert tiles(kernel, machine) == 0
+
+
+def test_only_what_is_read_in_every_lane() -> None:
+    """A load in the arm of a selection may not be in bounds elsewhere."""
+    machine = parse("x86-64-avx512")
+    kernel = parse_kernel("""
+kernel turn(in x: f32[16, 16], out y: f32[16, 16]):
+  unroll for u in 0..16:
+    vector for t in 0..16 length 16:
+      y[u, t] = select(u < t, x[t, u], 0.0)
+""")
+    assert tiles(kernel, machine) == 0
+
+
+def test_collapsed_loops_become_contiguous() -> None:
+    kernel = parse_kernel("""
+kernel copy(in x: f32[5, 7], out y: f32[5, 7]):
+  for z in 0..35:
+    y[z // 7, z % 7] = x[z // 7, z % 7]
+""")
+    after = flatten(kernel)
+    assert [p.buffer.shape for p in after.params] == [p.buffer.shape for p in parse_kernel("""
+kernel copy(in x: f32[35], out y: f32[35]):
+  for z in 0..35:
+    y[z] = x[z]
+""").params]
+    assert after.body == parse_kernel("""
+kernel copy(in x: f32[35], out y: f32[35]):
+  for z in 0..35:
+    y[z] = x[z]
+""").body
