@@ -323,6 +323,8 @@ class Ops:
             if source.is_float:
                 return self.compare("ne", a, floating(0.0, source))
             return self.compare("ne", a, integer(0, source))
+        if source == F64 and dtype == F16:
+            return self._convert("fptrunc", F16, self._rounded_to_odd(a))
         if source.is_float and dtype.is_float:
             return self._convert("fpext" if dtype.bits > source.bits else "fptrunc", dtype, a)
         if source.is_float:
@@ -347,6 +349,20 @@ class Ops:
                 (0, 2**bits - 1) if opcode == "zext" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
             )
         return result
+
+    def _rounded_to_odd(self, a: Value) -> Value:
+        """f64 → f32, inexact results with an odd last bit, so that rounding again to f16 rounds `a` itself correctly.
+
+        x86 has no conversion from f64 to f16.
+        """
+        near = self._convert("fptrunc", F32, a)
+        back = self._convert("fpext", F64, near)
+        bits = self.bitcast(I32, near)
+        above = self.compare("gt", self.unary("abs", back), self.unary("abs", a))
+        cut = self.binary("sub", bits, self.cast(I32, above))
+        odd = self.bitcast(F32, self.binary("bitor", cut, integer(1, I32)))
+        exact = self.binary("or", self.compare("eq", back, a), self.unordered(a))
+        return self.select(exact, near, odd)
 
     def _saturate(self, dtype: DType, a: Value) -> Value:
         """Clamp, convert, patch NaN. LLVM's own `fptosi.sat` is scalarised on x86."""
