@@ -17,12 +17,13 @@ import numpy as np
 from polydl import poly
 from polydl.artifact import Artifact, TensorSpec
 from polydl.codegen.assemble import Part, assemble, program_of
-from polydl.codegen.embed import write_object, write_shared
+from polydl.codegen.c import compile_to_c
+from polydl.codegen.embed import write_object, write_shared, write_source
 from polydl.codegen.llvm import compile_program, emit_asm, emit_llvm
 from polydl.codegen.lower import lower
-from polydl.codegen.program import Slot, Space, Step
+from polydl.codegen.program import Program, Slot, Space, Step
 from polydl.config import dump_directory
-from polydl.dsl import Function
+from polydl.dsl import Function, TensorRole
 from polydl.dtypes import by_name
 from polydl.errors import UsageError
 from polydl.graph.cost import group_cost
@@ -79,6 +80,8 @@ class Compiled:
     weights: np.ndarray[Any, Any]
     graph: Graph
     groups: tuple[GroupReport, ...]
+    program: Program
+    target: Target
 
     def module(self, threads: int | None = None) -> Module:
         """The model, loaded into this process. InvalidPackage where the code is for another machine."""
@@ -87,7 +90,7 @@ class Compiled:
     def save(
         self, directory: str | os.PathLike[str], *, format: str = "dir", info: Mapping[str, Any] | None = None
     ) -> None:
-        """Write the model as `dir` (a package), `o` (object file) or `so` (shared library), these with a C header."""
+        """Write the model: `dir` (a package), or `o` (object file), `so` (library), `c` (source) with a C header."""
         match format:
             case "dir":
                 text = "\n".join(f"{g.name}\n{g.schedule}\n{g.proof}\n" for g in self.groups)
@@ -96,8 +99,11 @@ class Compiled:
                 write_object(self.artifact, self.weights, directory)
             case "so":
                 write_shared(self.artifact, self.weights, directory)
+            case "c":
+                source, artifact = compile_to_c(self.program, self.target)
+                write_source(artifact, source, self.weights, directory)
             case _:
-                raise UsageError(f"unknown format '{format}'", next="use dir, o or so")
+                raise UsageError(f"unknown format '{format}'", next="use dir, o, so or c")
 
 
 def build(
@@ -154,6 +160,8 @@ def compile_graph(
         assembly.constants,
         network.graph,
         tuple(map(network.report, network.steps, assembly.program.steps)),
+        assembly.program,
+        machine,
     )
 
 
@@ -166,7 +174,8 @@ def compile_function(
     """
     machine = parse(target) if isinstance(target, str) else target
     schedule = what if isinstance(what, Schedule) else default_schedule(what, machine)
-    return Module(compile_program(program_of(schedule), machine), threads=threads)
+    in_place = bool(schedule.function.of_role(TensorRole.INOUT))
+    return Module(compile_program(program_of(schedule), machine), threads=threads, in_place=in_place)
 
 
 def stages(

@@ -19,7 +19,7 @@ from polydl.ir.kernel import Kernel, Role
 from polydl.targets import Target, native, parse
 
 LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512")
-_ENTRY = ctypes.CFUNCTYPE(
+ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     *([ctypes.c_void_p] * 5),
     ctypes.c_int64,
@@ -48,7 +48,7 @@ def entry(artifact: Artifact) -> Any:
     jit = llvm.create_lljit_compiler()
     library = builder.export_symbol(artifact.entry).link(jit, "tested")
     _alive.extend((jit, library))
-    return _ENTRY(library[artifact.entry])
+    return ENTRY(library[artifact.entry])
 
 
 def program_of(kernel: Kernel) -> Program:
@@ -79,9 +79,10 @@ def call(
     sizes: Sequence[int] = (),
     threads: int = 1,
     constants: np.ndarray[Any, Any] | None = None,
+    function: Any = None,
 ) -> list[int]:
-    """Runs all steps on `threads` threads; the code each of them returns."""
-    function = entry(artifact)
+    """Runs all steps on `threads` threads (`function`, or the artifact's own code); the code each of them returns."""
+    function = function or entry(artifact)
     ins = (ctypes.c_void_p * (len(inputs) + 1))(*[a.ctypes.data for a in inputs])
     outs = (ctypes.c_void_p * (len(outputs) + 1))(*[a.ctypes.data for a in outputs])
     numbers = (ctypes.c_int64 * (len(sizes) + 1))(*sizes)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from polydl.codegen.c.compile import artifact_of, emit_c
+from polydl.codegen.c.compile import compile_to_c, emit_c
 
-__all__ = ["artifact_of", "emit_c"]
+__all__ = ["compile_to_c", "emit_c"]

@@ -22,7 +22,7 @@ from polydl.codegen.program import Program, Slot, Space, Step
 from polydl.ir.kernel import Param, Role
 from polydl.targets import Target
 
-__all__ = ["artifact_of", "emit_c"]
+__all__ = ["compile_to_c", "emit_c"]
 
 _PROLOGUE = """\
 #ifndef _GNU_SOURCE
@@ -82,11 +82,10 @@ def emit_c(program: Program, target: Target) -> str:
     return _generate(program, target)[0]
 
 
-def artifact_of(program: Program, target: Target) -> Artifact:
-    """What a header and a caller have to know about `emit_c(program, target)`. Its code is empty: it is yet to be
-    compiled."""
-    _, parts, places = _generate(program, target)
-    return make_artifact(program, target, b"", parts, places)
+def compile_to_c(program: Program, target: Target) -> tuple[str, Artifact]:
+    """The text of `model.c`, and what a header and a caller have to know about it. The artifact has no code yet."""
+    text, parts, places = _generate(program, target)
+    return text, make_artifact(program, target, b"", parts, places)
 
 
 def _generate(program: Program, target: Target) -> tuple[str, Unit, Frame]:

@@ -201,8 +201,7 @@ class Expressions:
             a, b = self._even(a, b)
             if dtype == I64 and lanes == 1 and a.constant is not None and b.constant is not None:
                 a = Value(f"INT64_C({a.constant})", I64)
-            tight = prec if op in ("add", "mul") and not dtype.is_float else prec - 1
-            text = f"{a.within(prec)} {sign} {b.within(tight)}"
+            text = f"{a.within(prec)} {sign} {b.within(prec - 1)}"
             if dtype == F16 and lanes == 1:
                 return Value(f"(_Float16)({text})", dtype, prec=UNARY)
             return Value(text, dtype, lanes, prec=prec)
