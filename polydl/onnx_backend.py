@@ -42,6 +42,7 @@ Array = np.ndarray[Any, Any]
 _WHERE: Final = "the model"
 _NOWHERE: Final = Path("/dev/null")  # a message in memory has no folder to read external data from
 _SHAPE_ONLY: Final = frozenset({"Shape", "Size"})  # operators that read no values of their inputs
+_INTEGERS: Final = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64})
 _MAX_COMPILED: Final = 16  # specialisations that a Prepared keeps
 
 
@@ -150,7 +151,9 @@ class PolydlBackend(Backend):  # type: ignore[misc]  # onnx is untyped
         arrays = {n: np.asarray(a) for n, a in given.items()}
         types = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in arrays.items()}
         infos = [helper.make_tensor_value_info(n, types[n], a.shape) for n, a in arrays.items()]
-        outputs = [helper.make_tensor_value_info(o, onnx.TensorProto.UNDEFINED, None) for o in node.output if o]
+        outputs = [
+            helper.make_tensor_value_info(o, onnx.TensorProto.UNDEFINED, None) for o in node.output if o
+        ]
         graph = helper.make_graph([node], "node", infos, outputs)
         imports = [helper.make_opsetid(node.domain, opset)]
         return cls.run_model(helper.make_model(graph, opset_imports=imports), arrays, device, **kwargs)
@@ -166,36 +169,45 @@ class PolydlBackend(Backend):  # type: ignore[misc]  # onnx is untyped
 
 def deciding_inputs(model: onnx.ModelProto) -> frozenset[str]:
     """The scalar and vector inputs on whose values shapes depend: those from which an operand is computed that an
-    operator needs at build time, or the condition of an `If`."""
+    operator needs at build time, or the condition of an `If`; and the integers from which one is computed of an
+    operator that ONNX defines by a function, since inside it they may be sizes."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.ClearField("initializer")
     opset = default_opset(copy, _WHERE)
-    copy = inline_functions(copy, DEFAULT_LIMITS, _WHERE)
-    deciding: set[str] = set()
-    for node in copy.graph.node:
-        deciding |= {node.input[k] for k in _build_time(node, opset) if k < len(node.input)}
-    for node in reversed(copy.graph.node):
-        if deciding & set(node.output) and node.op_type not in _SHAPE_ONLY:
-            deciding |= set(node.input)
+    nodes = list(inline_functions(copy, DEFAULT_LIMITS, _WHERE).graph.node)
+    needed = {n.input[k] for n in nodes for k in _build_time(n, opset) if k < len(n.input)}
+    inside = {i for n in nodes if _is_function(n, opset) for i in n.input}
+    sure, perhaps = _sources(nodes, needed), _sources(nodes, inside)
     constant = {t.name for t in model.graph.initializer}
     return frozenset(
         i.name
-        for i in copy.graph.input
-        if i.name in deciding - constant and len(i.type.tensor_type.shape.dim) <= 1
+        for i in model.graph.input
+        if i.name not in constant
+        and len(i.type.tensor_type.shape.dim) <= 1
+        and (i.name in sure or (i.name in perhaps and i.type.tensor_type.elem_type in _INTEGERS))
     )
+
+
+def _sources(nodes: Sequence[onnx.NodeProto], names: set[str]) -> set[str]:
+    """`names` and everything from whose values they are computed."""
+    found = names - {""}
+    for node in reversed(nodes):
+        if found & set(node.output) and node.op_type not in _SHAPE_ONLY:
+            found |= {i for i in node.input if i}
+    return found
 
 
 def _build_time(node: onnx.NodeProto, opset: int) -> frozenset[int]:
     """Positions of the operands that must be known when the node is compiled."""
-    if node.op_type == "If":
-        return frozenset({0})
-    if (node.domain, node.op_type) in supported():
-        return static_inputs(node.op_type, node.domain, opset)
+    return frozenset({0}) if node.op_type == "If" else static_inputs(node.op_type, node.domain, opset)
+
+
+def _is_function(node: onnx.NodeProto, opset: int) -> bool:
+    """Is the node replaced by other operators, any of which may need any of its operands?"""
     schema = schema_of(node, opset)
-    if schema is None or not (schema.has_function or schema.has_context_dependent_function):
-        return frozenset()
-    return frozenset(range(len(node.input)))  # replaced by other operators, any of which may need any of them
+    defined = schema is not None and (schema.has_function or schema.has_context_dependent_function)
+    return defined and ("", node.op_type) not in supported()
 
 
 def _with_constants(model: onnx.ModelProto, fixed: Mapping[str, Array]) -> onnx.ModelProto:
