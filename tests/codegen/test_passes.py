@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from polydl.codegen.llvm import lower
 from polydl.codegen.passes import Unroll, Vectorize, distribute, flatten
+from polydl.ir.expr import Const
 from polydl.ir.interpret import interpret
 from polydl.ir.kernel import Binding, Kernel
 from polydl.ir.rewrite import loops
@@ -73,8 +74,8 @@ def test_distribute(threads: int) -> None:
 
 def in_shapes_of(kernel: Kernel, data: Arrays) -> Arrays:
     """Views of the arrays in the shapes that the kernel declares: `flatten` makes some one-dimensional."""
-    constant = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape) for p in kernel.params}  # type: ignore[union-attr]
-    return {name: a.reshape(constant.get(name, a.shape)) for name, a in data.items()}
+    shapes = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape if isinstance(n, Const)) for p in kernel.params}
+    return {name: a.reshape(shapes.get(name, a.shape)) for name, a in data.items()}
 
 
 @given(kernels())

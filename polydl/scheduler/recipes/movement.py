@@ -119,11 +119,11 @@ def _tiled(schedule: Schedule, tile: _Tile, loops: list[str]) -> Schedule | None
             blocks.append(f"{name}.o")
             points.append(f"{name}.i")
     result = attempt(schedule, *splits, Reorder((*outer, *blocks, *points)))
-    for block in blocks if result is not None else ():
-        for name in copies(result, block):
-            result = attempt(result, Separate(name)) or result
     if result is None:
         return None
+    for block in blocks:
+        for name in copies(result, block):
+            result = attempt(result, Separate(name)) or result
     steps = [Unroll(name) for name in copies(result, points[0])]
     vectors = [Vectorize(name) for name in copies(result, points[1])]
     return attempt(result, *steps, *vectors)
