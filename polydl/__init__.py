@@ -18,9 +18,10 @@ from polydl._version import __version__
 
 if TYPE_CHECKING:
     from polydl.compiler import Compiled, build, compile_model
+    from polydl.jit import LoopProgram, loops
     from polydl.runtime import Module, load
 
-__all__ = ["Compiled", "Module", "__version__", "build", "compile_model", "load"]
+__all__ = ["Compiled", "LoopProgram", "Module", "__version__", "build", "compile_model", "load", "loops"]
 
 _LAZY: Final = {
     "Compiled": "polydl.compiler",
@@ -28,6 +29,8 @@ _LAZY: Final = {
     "build": "polydl.compiler",
     "compile_model": "polydl.compiler",
     "load": "polydl.runtime",
+    "loops": "polydl.jit",
+    "LoopProgram": "polydl.jit",
 }
 
 

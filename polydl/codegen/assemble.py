@@ -139,11 +139,14 @@ class _Image:
 
 
 def program_of(schedule: Schedule) -> Program:
-    """A program of one step: inputs and constants are its inputs; temporaries lie in the workspace."""
+    """A program of one step: inputs and constants are its inputs; temporaries lie in the workspace.
+
+    A tensor updated in place is an output whose buffer holds the contents before the call.
+    """
     function = schedule.function
     kernel = lower(schedule)
     given = function.of_role(TensorRole.INPUT, TensorRole.CONSTANT)
-    results = function.of_role(TensorRole.OUTPUT)
+    results = function.of_role(TensorRole.OUTPUT, TensorRole.INOUT)
     slots: dict[str, Slot] = {t.name: Slot(Space.INPUT, i) for i, t in enumerate(given)}
     slots |= {t.name: Slot(Space.OUTPUT, i) for i, t in enumerate(results)}
     offset = 0

@@ -68,6 +68,7 @@ _ROLES: Final = {
     TensorRole.INPUT: Role.INPUT,
     TensorRole.CONSTANT: Role.CONSTANT,
     TensorRole.OUTPUT: Role.OUTPUT,
+    TensorRole.INOUT: Role.INOUT,
     TensorRole.TEMPORARY: Role.WORKSPACE,
 }
 

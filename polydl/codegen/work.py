@@ -8,7 +8,6 @@ from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import to_affine
 from polydl.dsl.tensor import TensorRole
 from polydl.ir.expr import Binary, Call, Load, Select, Unary, walk
-
 from polydl.scheduler.structure import interval
 
 __all__ = ["flops", "traffic"]
@@ -46,7 +45,7 @@ def _operations(s: StatementDef) -> int:
 def traffic(function: Function) -> int:
     """Bytes of all inputs, constants and outputs, each moved once; 0 where a shape is symbolic."""
     total = 0
-    for t in function.of_role(TensorRole.INPUT, TensorRole.CONSTANT, TensorRole.OUTPUT):
+    for t in function.of_role(TensorRole.INPUT, TensorRole.CONSTANT, TensorRole.OUTPUT, TensorRole.INOUT):
         sizes = [to_affine(e) for e in t.shape]
         if any(e is None or not e.is_constant for e in sizes):
             return 0

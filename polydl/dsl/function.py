@@ -4,7 +4,8 @@ Semantic contract
 -----------------
 * A `Function` has tensors and an ordered list of `Computation`s. A computation runs its body once for each point of its
   iteration domain (`lower <= axis < upper` for each axis, bounds affine in sizes and in the axes before it, and all
-  `conditions`), in lexicographic order of its axes; computations run one after the other.
+  `conditions`), in lexicographic order of its axes; computations run one after the other. A function with an `order`
+  runs the statement instances as that schedule tree says instead (interleaved, reversed, ...).
 * Without a reduction a point stores `value` at `target[index]`. With `Reduction(op, axes, init)` the points that differ
   only in `axes` are combined: `target[index] = init` first (for every point of the remaining axes; skipped if init is
   None), then `target[index] = op(target[index], value)` for each point. The order of combination is free where the
@@ -21,6 +22,7 @@ from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Const, Expr, Var, walk
+from polydl.poly.tree import Tree
 
 __all__ = ["Axis", "Computation", "Function", "Reduction", "StatementDef", "combine", "identity"]
 
@@ -52,7 +54,7 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """See the module's contract. `axes` lists the reduction axes last."""
+    """See the module's contract. `axes` lists the reduction axes last, but where bounds of others depend on them."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -78,13 +80,18 @@ class StatementDef:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`sizes` are symbolic parameters (index type, >= 1 unless `conditions` say otherwise)."""
+    """`sizes` are symbolic parameters (index type, >= 1 unless `conditions` say otherwise).
+
+    `order`: the original order as a schedule tree over the statements, without filter conditions, every loop
+    sequential; None: the computations one after the other.
+    """
 
     name: str
     sizes: tuple[str, ...]
     tensors: tuple[Tensor, ...]
     computations: tuple[Computation, ...]
     conditions: tuple[Expr, ...] = ()
+    order: Tree | None = None
 
     def tensor(self, name: str) -> Tensor:
         for t in self.tensors:

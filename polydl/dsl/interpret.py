@@ -2,7 +2,8 @@
 
 Statements run one after the other over their whole iteration domains, vectorised: a box becomes broadcasting index
 grids, any other domain a list of points. A statement that reads its own target (a recurrence) runs in order along the
-axes that carry the dependence. Every subscript is checked, and reading an element before it is stored is an error.
+axes that carry the dependence. A function with an explicit order runs instance by instance in that order. Every
+subscript is checked, and reading an element before it is stored is an error.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from polydl.dsl.function import Axis, Function, StatementDef
+from polydl.dsl.polyhedral import from_affine, scop_of
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import InvalidInput, InvalidProgram, OutOfBounds
 from polydl.ir.expr import Expr, Load, Var, walk
 from polydl.ir.interpret import evaluate_array
+from polydl.poly import paths
 
 __all__ = ["interpret"]
 
@@ -38,19 +41,26 @@ def interpret(
 ) -> dict[str, Array]:
     """Run `function` on its inputs and constants (by name, in logical shapes); its outputs by name.
 
+    A tensor updated in place is given and returned: the array given stays as it is.
+
     `sizes` gives the symbolic sizes. Sums and products of f16 and f32 are accumulated in float64 and rounded once.
     Elements of an output that nothing stores to are 0. InvalidInput for arrays that do not fit the function,
     OutOfBounds for a subscript outside its tensor, InvalidProgram for reading an element before it is stored.
     """
     env = _sizes(function, sizes or {})
     machine = _Machine({t.name: _cells(t, env, arrays) for t in function.tensors}, env)
-    unknown = sorted(set(arrays) - {t.name for t in function.of_role(TensorRole.INPUT, TensorRole.CONSTANT)})
+    given = function.of_role(TensorRole.INPUT, TensorRole.CONSTANT, TensorRole.INOUT)
+    unknown = sorted(set(arrays) - {t.name for t in given})
     if unknown:
         raise InvalidInput(f"function {function.name} has no inputs called {unknown}")
     with np.errstate(all="ignore"):
-        for s in function.statements():
-            machine.run(s)
-    return {t.name: machine.memory[t.name].result for t in function.of_role(TensorRole.OUTPUT)}
+        if function.order is not None:
+            machine.run_in_order(function)
+        else:
+            for s in function.statements():
+                machine.run(s)
+    results = function.of_role(TensorRole.OUTPUT, TensorRole.INOUT)
+    return {t.name: machine.memory[t.name].result for t in results}
 
 
 def _sizes(function: Function, sizes: Mapping[str, int]) -> Env:
@@ -91,7 +101,7 @@ class _Cells:
 def _cells(t: Tensor, env: Env, arrays: Mapping[str, Array]) -> _Cells:
     shape = tuple(int(evaluate_array(e, env, _no_load)) for e in t.shape)
     origin = tuple(int(evaluate_array(e, env, _no_load)) for e in t.origin)
-    if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT):
+    if t.role not in (TensorRole.INPUT, TensorRole.CONSTANT, TensorRole.INOUT):
         cells = shape or (1,)
         return _Cells(np.zeros(cells, t.dtype.numpy), origin, np.zeros(cells, np.bool_), False, not shape)
     if t.name not in arrays:
@@ -101,6 +111,8 @@ def _cells(t: Tensor, env: Env, arrays: Mapping[str, Array]) -> _Cells:
         raise InvalidInput(
             f"input '{t.name}' must be {t.dtype}{list(shape)}", why=f"it is {array.dtype}{list(array.shape)}"
         )
+    if t.role is TensorRole.INOUT:
+        return _Cells(array.copy().reshape(shape or (1,)), origin, None, False, not shape)
     return _Cells(array.reshape(shape or (1,)), origin, None, True, not shape)
 
 
@@ -108,6 +120,22 @@ class _Machine:
     def __init__(self, memory: dict[str, _Cells], env: Env) -> None:
         self.memory = memory
         self.sizes = env
+
+    def run_in_order(self, function: Function) -> None:
+        """Every instance of every statement at its time in the function's explicit order."""
+        for s, env in _instances(function, self.sizes):
+            cells = self.memory[s.target]
+            if cells.read_only:
+                raise InvalidProgram(f"computation {s.name} stores to the input '{s.target}'")
+            if s.op is None:
+                self._store(s, env, ())
+                continue
+            value, index = self._value(s, env, ()), self._place(s, env, ())
+            if cells.written is not None and not cells.written[index]:
+                raise InvalidProgram(
+                    f"{s.name} combines into an element of '{s.target}' that nothing has stored to"
+                )
+            cells.array[index] = _UFUNCS[s.op](cells.array[index], value)
 
     def run(self, s: StatementDef) -> None:
         cells = self.memory[s.target]
@@ -229,6 +257,37 @@ class _Machine:
                 )
             place.append(offset)
         return tuple(place)
+
+
+def _instances(function: Function, sizes: Env) -> Iterator[tuple[StatementDef, Env]]:
+    """All statement instances in the order of the function's schedule tree."""
+    definitions = {s.name: s for s in function.statements()}
+    assert function.order is not None
+    found: list[tuple[StatementDef, Array, Array]] = []  # statement, points, times
+    for path in paths(scop_of(function), function.order):
+        if path.conditions:
+            raise InvalidProgram(f"the original order of {function.name} has a filter with a condition")
+        s = definitions[path.statement]
+        for env, shape in _points(s.axes, s.conditions, sizes):
+            columns = [np.broadcast_to(env[a.name], shape).ravel() for a in s.axes]
+            times = [
+                np.broadcast_to(evaluate_array(from_affine(e), env, _no_load), shape).ravel()
+                for e in path.exprs
+            ]
+            count = prod(shape)
+            found.append(
+                (s, np.reshape(columns, (len(columns), count)), np.reshape(times, (len(times), count)))
+            )
+    if not found:
+        return
+    depth = max(len(times) for _, _, times in found)
+    rank = np.concatenate([np.full(times.shape[1], k) for k, (_, _, times) in enumerate(found)])
+    clock = np.concatenate([np.pad(t, ((0, depth - len(t)), (0, 0))) for _, _, t in found], axis=1)
+    first = np.cumsum([0, *(t.shape[1] for _, _, t in found)])
+    for k in np.lexsort([rank, *reversed(clock)]):  # at equal times the textual order decides
+        s, points, _ = found[rank[k]]
+        values = points[:, k - first[rank[k]]]
+        yield s, {**sizes, **{a.name: np.int64(v) for a, v in zip(s.axes, values, strict=True)}}
 
 
 def _ordered_axes(s: StatementDef) -> frozenset[str]:

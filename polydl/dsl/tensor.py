@@ -24,6 +24,7 @@ class TensorRole(str, Enum):
     CONSTANT = "constant"  # an input whose contents are known at build time
     TEMPORARY = "temporary"
     OUTPUT = "output"
+    INOUT = "inout"  # given by the caller and updated in place
 
 
 @dataclass(frozen=True, slots=True, repr=False)

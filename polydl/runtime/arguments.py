@@ -26,9 +26,9 @@ def describe(spec: TensorSpec) -> str:
 
 
 class Arguments:
-    """The signature of an artifact, prepared for fast checks."""
+    """The signature of an artifact, prepared for fast checks. `in_place`: outputs hold values before the call."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, *, in_place: bool = False) -> None:
         self.inputs, self.outputs, self.sizes = artifact.inputs, artifact.outputs, artifact.sizes
         self._names: dict[Any, int] = {spec.name: index for index, spec in enumerate(self.inputs)}
         self._dtypes = tuple(spec.dtype.numpy for spec in self.inputs)
@@ -39,8 +39,9 @@ class Arguments:
         used = {entry for spec in self.outputs for entry in spec.shape if isinstance(entry, str)} | set(
             self.sizes
         )
-        if used - found:
+        if used - found and not in_place:
             raise InvalidPackage(f"no input has the sizes {', '.join(sorted(used - found))} in its shape")
+        self._in_place = in_place
         self._static_sizes = not found
         symbolic = any(isinstance(entry, str) for spec in self.outputs for entry in spec.shape)
         self._static_shapes = None if symbolic else self.shapes({})
@@ -81,6 +82,8 @@ class Arguments:
         self, values: Sequence[Any], *, copy: bool = True
     ) -> tuple[list[NDArray[Any]], dict[str, int]]:
         """Checked dense arrays and the symbolic sizes. With `copy=False` what would need a copy is refused."""
+        if self._in_place:
+            raise InvalidInput("this code updates arrays in place", next="use Module.update")
         result: list[NDArray[Any]] = []
         for value, dtype, shape, spec in zip(values, self._dtypes, self._shapes, self.inputs, strict=True):
             if not (type(value) is np.ndarray and value.dtype is dtype and value.shape == shape
@@ -142,6 +145,27 @@ class Arguments:
                     )
             busy.append((f"out for '{spec.name}'", start, end))
         return values
+
+    def in_place(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]
+    ) -> None:
+        """Check arrays that are used where they lie: exact types and shapes under `sizes`, dense, apart if written."""
+        missing = [n for n in self.sizes if n not in sizes]
+        if missing or len(inputs) != len(self.inputs) or len(outputs) != len(self.outputs):
+            raise InvalidInput("the sizes or the arrays of an update are not all given", why=self._wanted())
+        values = [*inputs, *outputs]
+        for value, spec in zip(values, (*self.inputs, *self.outputs), strict=True):
+            shape = tuple(sizes[e] if isinstance(e, str) else e for e in spec.shape)
+            _check_out(value, spec, spec.dtype.numpy, shape, written=spec in self.outputs)
+        spans = [_span(v) for v in values]
+        for k in range(len(inputs), len(values)):
+            for other in range(k):
+                if max(spans[k][0], spans[other][0]) < min(spans[k][1], spans[other][1]):
+                    names = [spec.name for spec in (*self.inputs, *self.outputs)]
+                    raise InvalidInput(
+                        f"'{names[k]}' is updated in place and shares memory with '{names[other]}'",
+                        next="give separate arrays",
+                    )
 
     def _collect_out(self, out: Any) -> list[Any]:
         count = len(self.outputs)
@@ -214,8 +238,10 @@ def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
         ) from error  # fmt: skip
 
 
-def _check_out(value: Any, spec: TensorSpec, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    where = f"output {describe(spec)}"
+def _check_out(
+    value: Any, spec: TensorSpec, dtype: np.dtype[Any], shape: tuple[int, ...], *, written: bool = True
+) -> None:
+    where = f"{'output' if written else 'input'} {describe(spec)}"
     if not isinstance(value, np.ndarray):
         raise InvalidInput(
             f"out for '{spec.name}' is a {type(value).__name__}, not a numpy array", where=where
@@ -224,7 +250,7 @@ def _check_out(value: Any, spec: TensorSpec, dtype: np.dtype[Any], shape: tuple[
         raise InvalidInput(f"out for '{spec.name}' has type {value.dtype.str}, not {dtype.name}", where=where)
     if value.shape != shape:
         raise InvalidInput(f"out for '{spec.name}' has shape {value.shape}, not {shape}", where=where)
-    if not (value.flags.c_contiguous and value.flags.aligned and value.flags.writeable):
+    if not (value.flags.c_contiguous and value.flags.aligned and (value.flags.writeable or not written)):
         raise InvalidInput(
             f"out for '{spec.name}' is not dense, row-major, aligned and writable", where=where
         )

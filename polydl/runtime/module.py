@@ -65,8 +65,9 @@ class Module:
     (see `polydl.runtime.teams`). Close it, or use it in a `with` statement; it also survives a fork.
 
     `constants` is the weight image (any buffer of `artifact.constants_bytes`; used in place when 64-byte aligned).
-    `threads` defaults to the cores that this process may use, or to 1 where steps are too short to share. `info` is what the package says about itself
-    (tolerances, measured error, …).
+    `threads` defaults to the cores that this process may use, or to 1 where steps are too short to share.
+    `info` is what the package says about itself (tolerances, measured error, …). `in_place`: the code updates its outputs; it is run
+    by `update` alone.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Module:
         *,
         threads: int | None = None,
         info: Mapping[str, Any] | None = None,
+        in_place: bool = False,
     ) -> None:
         self.artifact = artifact
         self.threads = _thread_count(threads, artifact.steps)
@@ -86,7 +88,7 @@ class Module:
                 f"the workspace of {self.workspace_bytes} bytes is larger than this machine's memory",
                 next="build for a smaller batch, or load with fewer threads",
             )
-        self._arguments = Arguments(artifact)
+        self._arguments = Arguments(artifact, in_place=in_place)
         check_machine(artifact)
         self._constants = _constants(constants, artifact)
         self._constants_address = int(self._constants.ctypes.data)
@@ -146,6 +148,22 @@ class Module:
         """Run on inputs by name, outputs by name."""
         results = self._call((), inputs, out)
         return {spec.name: array for spec, array in zip(self.outputs, results, strict=True)}
+
+    def update(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]
+    ) -> None:
+        """Run in place: `outputs` hold their present contents before and the results after, `sizes` are all given.
+
+        For code whose outputs are updated (`polydl.loops`). Arrays must be dense, of exact types and shapes, and those
+        written must not overlap any other. Errors: InvalidInput; RunError when a run-time check fails.
+        """
+        self._arguments.in_place(inputs, outputs, sizes)
+        frame = self._take()
+        try:
+            self._fill(frame, inputs, outputs, sizes)
+            self._execute(frame)
+        finally:
+            self._give(frame)
 
     def _call(self, args: tuple[Any, ...], named: Mapping[str, Any], out: Any) -> list[NDArray[Any]]:
         arguments = self._arguments

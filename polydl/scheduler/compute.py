@@ -246,7 +246,9 @@ def fresh_name(function: Function, base: str) -> str:
 
 
 def original_tree(function: Function) -> Tree:
-    """The tree of the function's original order."""
+    """The tree of the function's original order; NotApplicable where an explicit one does not know its statements."""
+    if function.order is not None:
+        raise NotApplicable(f"{function.name} has an explicit original order", why="its statements would change")
     return normalise(initial_tree(scop_of(function)))
 
 

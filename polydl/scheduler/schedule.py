@@ -76,6 +76,15 @@ class Transform:
         }
 
 
+def _require_kept_order(before: Function, after: Function | None) -> None:
+    """NotApplicable where statements change whose original order is given: it says nothing of the new ones."""
+    if before.order is not None and after is not None and after.computations != before.computations:
+        raise NotApplicable(
+            f"{before.name} has an explicit original order, which a change of its statements would lose",
+            next="write the change into the program, or transform its loops",
+        )
+
+
 def _source(value: object) -> str:
     return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
@@ -116,11 +125,11 @@ class Schedule:
             raise OutOfBounds(f"function {function.name} reaches outside a tensor", where=str(stray))
         return Schedule(
             function,
-            normalise(poly.initial_tree(scop)),
+            normalise(poly.initial_tree(scop) if function.order is None else function.order),
             (),
             reassociate,
             scop=scop,
-            dependences=poly.dependences(scop),
+            dependences=poly.dependences(scop, function.order),
         )
 
     @staticmethod
@@ -145,6 +154,7 @@ class Schedule:
             tree, function = t.rewrite(self)
             tree = normalise(tree)
             require_nesting(tree)
+            _require_kept_order(self.function, function)
         except NotApplicable as refusal:
             if not explain:
                 raise
@@ -154,7 +164,7 @@ class Schedule:
             function = self.function
         elif function != self.function:
             scop = scop_of(function)
-            dependences = poly.dependences(scop)
+            dependences = poly.dependences(scop, function.order)
         violation = poly.check(scop, tree, dependences, self.reassociate)
         if violation is None:
             return Schedule(

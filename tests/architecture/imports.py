@@ -26,7 +26,7 @@ MAY_IMPORT: Final = {
     "graph": frozenset({"ops", "dsl", "ir"}),
 }
 TOP: Final = frozenset(
-    {"compiler", "peak", "cli", "onnx_backend", "__init__", "__main__"}
+    {"compiler", "jit", "peak", "cli", "onnx_backend", "__init__", "__main__"}
 )  # these may import everything
 
 # third-party package -> the only places that may import it (dotted prefixes below `polydl`)

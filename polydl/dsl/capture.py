@@ -1,0 +1,174 @@
+"""Python source as it is captured: where things stand in it, what the parameters are, and errors that point at it.
+
+The source is read with `inspect` and `ast` alone; nothing of it is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from polydl.dtypes import DType, by_name, from_numpy
+from polydl.errors import InvalidProgram, OutOfBounds
+
+__all__ = ["ArrayParameter", "Parameter", "ScalarParameter", "SizeParameter", "Source", "read_parameters"]
+
+_ANNOTATION: Final = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
+_EXAMPLE: Final = 'write "f64[N, M]" for an array, "f64" for a scalar, "size" for a size'
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayParameter:
+    """`A: "f64[N, 3]"`: extents are numbers or names of sizes."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarParameter:
+    """`alpha: "f64"`."""
+
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class SizeParameter:
+    """`n: "size"`: a number that extents, bounds and conditions may use."""
+
+    name: str
+
+
+Parameter = ArrayParameter | ScalarParameter | SizeParameter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """The text of one Python function: `lines` as they stand in `file` from `first` (1-based) on."""
+
+    name: str
+    file: str
+    first: int
+    lines: tuple[str, ...]
+    indent: int  # columns that the text handed to `ast` lacks
+    tree: ast.FunctionDef
+
+    @staticmethod
+    def of(function: Callable[..., Any]) -> Source:
+        """The source of a function; InvalidProgram where Python does not know it, or where it is no plain `def`."""
+        name = getattr(function, "__qualname__", repr(function))
+        if not inspect.isfunction(function):
+            raise InvalidProgram(
+                f"{name} is a {type(function).__name__}, not a function written in Python",
+                next='decorate a function: def kernel(A: "f64[N]"): …',
+            )
+        try:
+            lines, first = inspect.getsourcelines(function)
+        except (OSError, TypeError) as error:
+            raise InvalidProgram(
+                f"the source of {name} is not available", why=str(error), next="write the function in a file"
+            ) from error
+        text = textwrap.dedent("".join(lines))
+        try:
+            tree = ast.parse(text).body[0]
+        except SyntaxError:
+            tree = ast.Pass()
+        if not isinstance(tree, ast.FunctionDef):
+            raise InvalidProgram(
+                f"{name} is not a plain function",
+                where=f"{inspect.getsourcefile(function)}:{first}",
+                next="capture a function that begins with def, not a lambda or a coroutine",
+            )
+        width = len(lines[0]) - len(lines[0].lstrip())
+        plain = tuple(line.rstrip("\n") for line in lines)
+        return Source(name, inspect.getsourcefile(function) or "<unknown>", first, plain, width, tree)
+
+    def place(self, node: ast.AST) -> str:
+        """File, line, and the text of `node` with carets under it, as lines of an error."""
+        row = getattr(node, "lineno", 1) - 1
+        line = self.lines[row]
+        body = line[self.indent :]
+        start = _characters(body, getattr(node, "col_offset", 0))
+        same_line = getattr(node, "end_lineno", row + 1) == row + 1
+        end = (
+            _characters(body, getattr(node, "end_col_offset", len(body))) if same_line else len(body.rstrip())
+        )
+        shown = body.lstrip()
+        shift = len(body) - len(shown)
+        marker = " " * (start - shift) + "^" * max(end - start, 1)
+        return f"\n    {self.file}:{self.first + row}, in {self.name}\n      {shown}\n      {marker}"
+
+    def error(self, node: ast.AST, what: str, why: str = "", next: str = "") -> InvalidProgram:
+        """The error that `node` cannot be captured."""
+        return InvalidProgram(what, where=self.place(node), why=why, next=next)
+
+    def out_of_bounds(self, node: ast.AST, what: str, why: str, next: str) -> OutOfBounds:
+        return OutOfBounds(what, where=self.place(node), why=why, next=next)
+
+
+def _characters(line: str, offset: int) -> int:
+    """A column of `ast`, which counts bytes of UTF-8, in characters."""
+    return len(line.encode()[:offset].decode(errors="ignore"))
+
+
+def read_parameters(source: Source) -> Iterator[Parameter]:
+    """The parameters with their annotations; InvalidProgram where one has none or a wrong one."""
+    arguments = source.tree.args
+    for extra in (arguments.vararg, arguments.kwarg):
+        if extra is not None:
+            raise source.error(
+                extra, f"{source.name} takes any number of arguments", next="name every parameter"
+            )
+    for default in (*arguments.defaults, *(d for d in arguments.kw_defaults if d is not None)):
+        raise source.error(default, "a parameter has a default value", next="give the value in the call")
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        yield _parameter(source, argument)
+
+
+def _parameter(source: Source, argument: ast.arg) -> Parameter:
+    note = argument.annotation
+    if note is None:
+        raise source.error(argument, f"parameter {argument.arg} has no type", next=_EXAMPLE)
+    text = note.value if isinstance(note, ast.Constant) and isinstance(note.value, str) else ast.unparse(note)
+    match = _ANNOTATION.fullmatch(text)
+    if match is None:
+        raise source.error(note, f"'{text}' is no type of a parameter", next=_EXAMPLE)
+    kind, extents = match.groups()
+    if kind == "size" and extents is None:
+        return SizeParameter(argument.arg)
+    dtype = _dtype(source, note, kind)
+    if extents is None:
+        return ScalarParameter(argument.arg, dtype)
+    shape: list[int | str] = []
+    for extent in extents.strip().removeprefix("(").removesuffix(")").split(","):
+        word = extent.strip()
+        if word.isdecimal():
+            shape.append(int(word))
+        elif word.isidentifier():
+            shape.append(word)
+        else:
+            raise source.error(
+                note,
+                f"extent '{word}' of {argument.arg} is neither a number nor a name",
+                why="sizes are read off the shapes of the arrays in a call",
+                next="give the extent a name of its own, and state relations with assert",
+            )
+    return ArrayParameter(argument.arg, dtype, tuple(shape))
+
+
+def _dtype(source: Source, note: ast.AST, name: str) -> DType:
+    try:
+        return by_name(name)
+    except InvalidProgram:
+        pass
+    try:
+        return from_numpy(name)
+    except (InvalidProgram, TypeError):
+        raise source.error(note, f"there is no element type '{name}'", next=_EXAMPLE) from None

@@ -1,0 +1,450 @@
+"""Python expressions as expressions of the DSL: values of statements, subscripts, bounds and conditions.
+
+A Python number has no type of its own until it meets a typed operand, as in numpy. Iterators and sizes are integers;
+where they meet a floating-point value they are converted, as in Python. Two different element types never meet without
+a conversion that the program spells.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+
+from polydl.dsl.capture import Source
+from polydl.dsl.polyhedral import condition_text, from_affine, to_affine
+from polydl.dsl.tensor import Tensor
+from polydl.dtypes import BOOL, F64, INDEX, DType, from_numpy
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Load, Select, Unary, as_expr, walk
+
+__all__ = ["Scope", "Value"]
+
+Value = Expr | int | float
+"""A typed expression, or a number that takes the type of what it meets."""
+
+_OPERATORS: Final[dict[type[ast.operator], str]] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Pow: "pow",
+}  # fmt: skip
+_COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
+}  # fmt: skip
+_FUNCTIONS: Final[dict[str, str]] = {  # of the modules math and numpy -> of the DSL
+    "exp": "exp", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh",
+    "sinh": "sinh", "cosh": "cosh", "asin": "asin", "acos": "acos", "atan": "atan", "arcsin": "asin",
+    "arccos": "acos", "arctan": "atan", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "arcsinh": "asinh",
+    "arccosh": "acosh", "arctanh": "atanh", "erf": "erf", "pow": "pow", "power": "pow", "floor": "floor",
+    "ceil": "ceil", "trunc": "trunc", "fmod": "fmod", "fma": "fma",
+}  # fmt: skip
+_EXTREMES: Final = {"min": "min", "max": "max", "minimum": "min", "maximum": "max", "fmin": "", "fmax": ""}
+_ARITIES: Final = {"pow": 2, "fmod": 2, "fma": 3}
+
+
+@dataclass
+class Scope:
+    """What names mean at a place of the program."""
+
+    source: Source
+    outside: Mapping[str, Any]  # names that the function takes from around it
+    arrays: dict[str, Tensor] = field(default_factory=dict)  # parameters, and scalars as arrays of rank 0
+    numbers: dict[str, Value] = field(default_factory=dict)  # sizes, names for affine expressions, iterators
+    finished: set[str] = field(default_factory=set)  # iterators whose loop is over
+
+    # -- values --------------------------------------------------------------------------------------------------
+
+    def value(self, node: ast.expr) -> Value:
+        """The value of an expression that a statement computes."""
+        match node:
+            case ast.Constant(value=bool() | int() | float() as number):
+                return int(number) if isinstance(number, bool) else number
+            case ast.Name():
+                return self._name(node)
+            case ast.Subscript() | ast.Attribute():
+                return self._element(node)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                inner = self.value(operand)
+                return -inner
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.value(operand)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return self.combine(node, _OPERATORS[type(op)], self.value(left), self.value(right))
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                cond = self.condition(test)
+                a, b = self._balanced(node, self.value(body), self.value(orelse))
+                return Select(cond, a, b)
+            case ast.Call():
+                return self._call(node)
+            case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+                raise self.source.error(
+                    node, "a condition stands where a number is needed", next="write 1.0 if … else 0.0"
+                )
+            case _:
+                raise self.source.error(
+                    node,
+                    f"a {type(node).__name__} cannot be compiled",
+                    why="values are made of numbers, array elements, arithmetic and mathematical functions",
+                    next="write it with these, element by element",
+                )
+
+    def typed(self, node: ast.expr, dtype: DType) -> Expr:
+        """The value of an expression that is stored where elements have type `dtype`."""
+        value = self.value(node)
+        return self.convert(node, value, dtype)
+
+    def convert(self, node: ast.AST, value: Value, dtype: DType) -> Expr:
+        """`value` as `dtype`: numbers take it, integers become floating-point; anything else is an error."""
+        if isinstance(value, int | float):
+            return self._literal(node, value, dtype)
+        if value.dtype == dtype:
+            return value
+        if dtype.is_float and value.dtype.is_integer:
+            return Cast(dtype, value)
+        raise self.source.error(
+            node,
+            f"a value of type {value.dtype} meets the type {dtype}",
+            why="types are never mixed silently",
+            next=f"convert it: np.{dtype.numpy.name}(…)",
+        )
+
+    def _literal(self, node: ast.AST, value: int | float, dtype: DType) -> Expr:
+        try:
+            return as_expr(value, dtype)
+        except (InvalidProgram, OverflowError, ValueError):
+            raise self.source.error(
+                node, f"the number {value} is no {dtype}", next="use an array of a floating-point type"
+            ) from None
+
+    def _name(self, node: ast.Name) -> Value:
+        name = node.id
+        if name in self.numbers:
+            return self.numbers[name]
+        if name in self.arrays:
+            tensor = self.arrays[name]
+            if tensor.rank:
+                raise self.source.error(
+                    node,
+                    f"the whole array {name} stands where a number is needed",
+                    next=f"subscript it: {name}[{', '.join('ijklmn'[: tensor.rank])}]",
+                )
+            return tensor[()]
+        if name in self.finished:
+            raise self.source.error(
+                node,
+                f"iterator {name} is used after its loop",
+                next="write its last value as an expression of the sizes",
+            )
+        found = self.outside.get(name)
+        if isinstance(found, bool | int | float | np.integer | np.floating):
+            return found.item() if isinstance(found, np.generic) else found
+        raise self.source.error(
+            node,
+            f"'{name}' has no value here",
+            why="it is no parameter, size, iterator, assigned scalar or number outside of the function"
+            if name not in self.outside
+            else f"it is a {type(found).__name__}, not a number",
+            next="pass it as a parameter",
+        )
+
+    def _element(self, node: ast.Subscript | ast.Attribute) -> Value:
+        extent = self.extent(node)
+        if extent is not None:
+            return extent
+        if isinstance(node, ast.Attribute):
+            found = self._outer(node)
+            if isinstance(found, float | int):
+                return found
+            raise self.source.error(
+                node, f"'{ast.unparse(node)}' cannot be compiled", next="use array elements and numbers"
+            )
+        tensor, index = self.access(node, gathers=True)
+        return tensor[index]
+
+    def extent(self, node: ast.expr) -> Expr | None:
+        """`A.shape[0]` and `len(A)` as sizes; None for anything else."""
+        match node:
+            case ast.Subscript(
+                value=ast.Attribute(value=ast.Name(id=name), attr="shape"), slice=ast.Constant(value=int(d))
+            ):
+                pass
+            case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)], keywords=[]):
+                d = 0
+            case _:
+                return None
+        tensor = self.arrays.get(name)
+        if tensor is None or not -tensor.rank <= d < tensor.rank:
+            raise self.source.error(
+                node, f"{name} has no dimension {d}", next="ask for a dimension of an array parameter"
+            )
+        return tensor.shape[d]
+
+    def access(self, node: ast.Subscript, *, gathers: bool) -> tuple[Tensor, tuple[Expr, ...]]:
+        """The array and the subscripts of `A[i, j]` or `A[i][j]`."""
+        parts: list[ast.expr] = []
+        base: ast.expr = node
+        while isinstance(base, ast.Subscript):
+            inner = base.slice
+            parts[:0] = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            base = base.value
+        if not isinstance(base, ast.Name) or base.id not in self.arrays:
+            raise self.source.error(
+                base,
+                f"'{ast.unparse(base)}' is no array parameter",
+                next="annotate a parameter with its type and shape",
+            )
+        tensor = self.arrays[base.id]
+        if len(parts) != tensor.rank:
+            raise self.source.error(
+                node,
+                f"{base.id} has {tensor.rank} dimensions, here are {len(parts)} subscripts",
+                next="loop over the other dimensions" if len(parts) < tensor.rank else "drop a subscript",
+            )
+        return tensor, tuple(self._subscript(p, tensor, d, gathers) for d, p in enumerate(parts))
+
+    def _subscript(self, node: ast.expr, tensor: Tensor, d: int, gathers: bool) -> Expr:
+        if isinstance(node, ast.Slice):
+            raise self.source.error(node, "a slice cannot be compiled", next="write a loop over the elements")
+        value = self.value(node)
+        if isinstance(value, int):
+            return as_expr(value) if value >= 0 else self._simple(tensor.shape[d] + as_expr(value))
+        if isinstance(value, float) or not value.dtype.is_integer:
+            raise self.source.error(
+                node, "a subscript is no integer", next="compute it from iterators and sizes, with //"
+            )
+        if to_affine(value) is not None:
+            return self._simple(value)
+        if gathers and any(isinstance(x, Load) for x in walk(value)):
+            return value if value.dtype == INDEX else Cast(INDEX, value)
+        return self._not_affine(node, value, "a subscript")
+
+    # -- integers ------------------------------------------------------------------------------------------------
+
+    def affine(self, node: ast.expr, role: str) -> Expr:
+        """An expression of iterators and sizes that is affine; `role` says in errors what it is."""
+        value = self.value(node)
+        if isinstance(value, float) or (not isinstance(value, int) and value.dtype != INDEX):
+            raise self.source.error(
+                node, f"{role} is no integer expression of iterators and sizes", next="use // for division"
+            )
+        if isinstance(value, int):
+            return as_expr(value)
+        if to_affine(value) is None:
+            return self._not_affine(node, value, role)
+        return self._simple(value)
+
+    def constant(self, node: ast.expr) -> Value | None:
+        """The value of an expression that is a number, or affine in the sizes; None for any other."""
+        try:
+            value = self.value(node)
+        except InvalidProgram:
+            return None
+        if isinstance(value, int | float):
+            return value
+        return self._simple(value) if value.dtype == INDEX and to_affine(value) is not None else None
+
+    def _simple(self, value: Expr) -> Expr:
+        form = to_affine(value)
+        return value if form is None else from_affine(form)
+
+    def _not_affine(self, node: ast.expr, value: Expr, role: str) -> Expr:
+        if any(isinstance(x, Load) for x in walk(value)):
+            why, then = (
+                "it depends on the contents of an array or on a scalar",
+                "make it a size parameter, or an expression of iterators",
+            )
+        elif any(isinstance(x, Binary) and x.op == "mul" for x in walk(value)):
+            why, then = (
+                "it multiplies iterators or sizes with each other",
+                "use one subscript per dimension, or make the product a size of its own",
+            )
+        else:
+            why, then = (
+                "only sums of iterators and sizes with constant factors, and // and % by positive constants, are",
+                "rewrite it so",
+            )
+        raise self.source.error(node, f"{role} is not affine in iterators and sizes", why, then)
+
+    # -- conditions ----------------------------------------------------------------------------------------------
+
+    def affine_condition(self, node: ast.expr) -> Expr:
+        """A condition on iterators and sizes."""
+        condition = self.condition(node)
+        try:
+            condition_text(condition)
+        except InvalidProgram:
+            raise self.source.error(
+                node,
+                "the condition of an if is not affine in iterators and sizes",
+                why="it depends on the contents of an array or on a scalar"
+                if any(isinstance(x, Load) for x in walk(condition))
+                else "it has products of iterators or sizes",
+                next="choose between values instead: x = a if … else b",
+            ) from None
+        return condition
+
+    def condition(self, node: ast.expr) -> Expr:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                first, *rest = map(self.condition, values)
+                for c in rest:
+                    first = Binary("and" if isinstance(op, ast.And) else "or", first, c)
+                return first
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return Unary("not", self.condition(operand))
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                result: Expr | None = None
+                sides = [left, *comparators]
+                for sign, x, y in zip(ops, sides, sides[1:], strict=False):
+                    if type(sign) not in _COMPARISONS:
+                        raise self.source.error(
+                            node, "this comparison cannot be compiled", next="use <, <=, ==, !=, >=, >"
+                        )
+                    a, b = self._balanced(node, self.value(x), self.value(y))
+                    one = Binary(_COMPARISONS[type(sign)], a, b)
+                    result = one if result is None else Binary("and", result, one)
+                assert result is not None
+                return result
+            case ast.Constant(value=bool(value)):
+                return Const(value, BOOL)
+            case _:
+                raise self.source.error(node, "a condition is needed here", next="compare: … != 0")
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------
+
+    def combine(self, node: ast.AST, op: str, a: Value, b: Value) -> Value:
+        """`a op b` with Python's conversions."""
+        if isinstance(a, int | float) and isinstance(b, int | float):
+            return self._fold(node, op, a, b)
+        if op == "pow":
+            return self._power(node, a, b)
+        if op == "div" and _integral(a) and _integral(b):
+            a, b = self.convert(node, a, F64), self.convert(node, b, F64)
+        left, right = self._balanced(node, a, b)
+        if op in ("floordiv", "mod") and left.dtype.is_float:
+            raise self.source.error(
+                node, f"'{'//' if op == 'floordiv' else '%'}' of floating-point values cannot be compiled",
+                next="use floor(a / b), or fmod",
+            )  # fmt: skip
+        return Binary(op, left, right)
+
+    def _fold(self, node: ast.AST, op: str, a: int | float, b: int | float) -> int | float:
+        try:
+            match op:
+                case "add":
+                    return a + b
+                case "sub":
+                    return a - b
+                case "mul":
+                    return a * b
+                case "div":
+                    return a / b
+                case "floordiv":
+                    return a // b
+                case "mod":
+                    return a % b
+                case _:
+                    result = a**b
+                    return result if isinstance(result, int | float) else math.nan
+        except (ArithmeticError, ValueError) as error:
+            raise self.source.error(node, "a constant expression has no value", why=str(error)) from None
+
+    def _power(self, node: ast.AST, a: Value, b: Value) -> Value:
+        if isinstance(b, int) and not isinstance(a, int | float) and 1 <= b <= 2:
+            return a if b == 1 else Binary("mul", a, a)
+        if _integral(a) and _integral(b):
+            raise self.source.error(
+                node, "a power of integers cannot be compiled", next="multiply, or convert to float first"
+            )
+        return Call("pow", self._balanced(node, a, b))
+
+    def _balanced(self, node: ast.AST, a: Value, b: Value) -> tuple[Expr, Expr]:
+        """Two operands of one type."""
+        if isinstance(a, int | float) and isinstance(b, int | float):
+            dtype = F64 if isinstance(a, float) or isinstance(b, float) else INDEX
+            return self._literal(node, a, dtype), self._literal(node, b, dtype)
+        if isinstance(a, int | float):
+            assert not isinstance(b, int | float)
+            dtype = F64 if isinstance(a, float) and b.dtype.is_integer else b.dtype
+            return self._literal(node, a, dtype), self.convert(node, b, dtype)
+        if isinstance(b, int | float):
+            dtype = F64 if isinstance(b, float) and a.dtype.is_integer else a.dtype
+            return self.convert(node, a, dtype), self._literal(node, b, dtype)
+        if a.dtype.is_integer and b.dtype.is_float:
+            return self.convert(node, a, b.dtype), b
+        return a, self.convert(node, b, a.dtype)
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def _outer(self, node: ast.expr) -> Any:
+        """What a name or an attribute of a module outside of the function is; None where it is unknown."""
+        match node:
+            case ast.Name(id=name):
+                builtins = {"min": min, "max": max, "abs": abs, "pow": pow, "float": float, "int": int}
+                return self.outside.get(name, builtins.get(name))
+            case ast.Attribute(value=ast.Name(id=base), attr=attr):
+                module = self.outside.get(base)
+                if isinstance(module, ModuleType) and module.__name__ in ("math", "numpy"):
+                    return getattr(module, attr, None)
+        return None
+
+    def _call(self, node: ast.Call) -> Value:
+        extent = self.extent(node)
+        if extent is not None:
+            return extent
+        target = self._outer(node.func)
+        name = getattr(target, "__name__", "")
+        home = getattr(target, "__module__", None) or "numpy"
+        known = target is not None and home.split(".")[0] in ("math", "numpy", "builtins")
+        if node.keywords or not known:
+            raise self.source.error(
+                node,
+                f"'{ast.unparse(node.func)}' cannot be called here",
+                why="a captured program calls functions of math and numpy on single values only",
+                next=f"use one of abs, min, max, {', '.join(sorted(set(_FUNCTIONS)))}",
+            )
+        operands = [self.value(a) for a in node.args]
+        if (
+            isinstance(target, type)
+            and (issubclass(target, np.generic) or target in (float, int))
+            and len(operands) == 1
+        ):
+            return self._cast(
+                operands[0], F64 if target is float else INDEX if target is int else from_numpy(target)
+            )
+        if name in ("abs", "fabs", "absolute") and len(operands) == 1:
+            x = operands[0]
+            return abs(x) if isinstance(x, int | float) else Unary("abs", x)
+        if _EXTREMES.get(name) and len(operands) >= 2:
+            first, *rest = operands
+            for x in rest:
+                if isinstance(first, int | float) and isinstance(x, int | float):
+                    first = min(first, x) if _EXTREMES[name] == "min" else max(first, x)
+                else:
+                    first = Binary(_EXTREMES[name], *self._balanced(node, first, x))
+            return first
+        function = _FUNCTIONS.get(name)
+        if function == "pow" and len(operands) == 2:
+            return self._power(node, *operands)
+        if function is None or len(operands) != _ARITIES.get(function, 1):
+            raise self.source.error(
+                node,
+                f"there is no function {ast.unparse(node.func)} of {len(operands)} values",
+                next=f"use one of abs, min, max, {', '.join(sorted(set(_FUNCTIONS)))}",
+            )
+        floats = [x.dtype for x in operands if not isinstance(x, int | float) and x.dtype.is_float]
+        dtype = floats[0] if floats else F64
+        return Call(function, tuple(self.convert(node, x, dtype) for x in operands))
+
+    def _cast(self, value: Value, dtype: DType) -> Expr:
+        if isinstance(value, int | float):
+            return as_expr(float(value) if dtype.is_float else int(value), dtype)
+        return value if value.dtype == dtype else Cast(dtype, value)
+
+
+def _integral(value: Value) -> bool:
+    return isinstance(value, int) or (not isinstance(value, float) and value.dtype.is_integer)

@@ -1,0 +1,439 @@
+"""Plain Python loops as a front end: a static control part captured from the source of a function.
+
+    def trisolv(L: "f64[N, N]", x: "f64[N]", b: "f64[N]"):
+        for i in range(N):
+            x[i] = b[i]
+            for j in range(i):
+                x[i] -= L[i, j] * x[j]
+            x[i] /= L[i, i]
+
+    function = capture(trisolv).function
+
+What is captured: `for` over `range` with bounds affine in outer iterators and sizes (`min` and `max` of such at the
+inner side, any constant step but 0), `if` over affine conditions, assignments to array elements and to scalars, and
+`assert` of affine conditions on the sizes, which the program then takes for granted. The original order of the
+statement instances is Python's; it is the function's explicit `order`.
+
+Updates by an associative operator (`+=`, `-=`, `*=`, and `x = min(x, …)`) of a cell that some loop around does not
+choose are reductions: their instances may be reordered where the policy allows reassociation.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from polydl.dsl.capture import (
+    ArrayParameter,
+    Parameter,
+    SizeParameter,
+    Source,
+    read_parameters,
+)
+from polydl.dsl.capture_tree import Loop, Node, reduced_axes, simple, sorted_axes, tree_of
+from polydl.dsl.capture_types import scalar_types
+from polydl.dsl.capture_values import Scope
+from polydl.dsl.function import Axis, Computation, Function, Reduction
+from polydl.dsl.polyhedral import scop_of, to_affine
+from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr
+from polydl.poly import bounds_violation
+
+__all__ = ["Captured", "capture"]
+
+_RESERVED: Final = frozenset(  # words of isl's notation
+    (
+        "and", "or", "not", "exists", "implies", "true", "false", "mod", "floor", "floord", "ceild", "min", "max",
+        "infty", "infinity", "NaN", "rat",
+    )
+)  # fmt: skip
+_ASSIGNMENTS: Final[dict[type[ast.operator], str]] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
+    ast.Pow: "pow",
+}  # fmt: skip
+_ASSOCIATIVE: Final = frozenset({"add", "mul", "min", "max"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """A captured program: its parameters in Python's order, and the function that it is."""
+
+    parameters: tuple[Parameter, ...]
+    function: Function
+
+
+def capture(python: Callable[..., Any]) -> Captured:
+    """Capture a Python function. InvalidProgram, with file, line and a caret, for what is not a static control part.
+
+    OutOfBounds, with an example, where an affine subscript can leave its array.
+    """
+    source = Source.of(python)
+    closure = inspect.getclosurevars(python)
+    return _Capture(source, Scope(source, {**python.__globals__, **closure.nonlocals})).run()
+
+
+@dataclass
+class _Capture:
+    source: Source
+    scope: Scope
+    parameters: list[Parameter] = field(default_factory=list)
+    conditions: list[Expr] = field(default_factory=list)  # on the sizes
+    computations: list[Computation] = field(default_factory=list)
+    origins: dict[str, ast.stmt] = field(default_factory=dict)
+    loops: list[Loop] = field(default_factory=list)  # around the statement at hand
+    guards: list[Expr] = field(default_factory=list)  # likewise
+    counts: dict[str, int] = field(default_factory=dict)  # assignments to each name
+    depth: int = 0  # of ifs
+
+    def run(self) -> Captured:
+        self._read_parameters()
+        body = self.source.tree.body
+        self._count_assignments(body)
+        for name, dtype in scalar_types(self.source, body, self.scope.arrays).items():
+            if name not in self.scope.arrays and name not in self.scope.numbers:
+                self.scope.arrays[name] = Tensor(name, dtype, (), TensorRole.TEMPORARY)
+        nodes: list[Node] = []
+        self._block(body, nodes)
+        if not self.computations:
+            raise self.source.error(
+                self.source.tree, f"{self.source.name} computes nothing", next="assign to array elements"
+            )
+        function = self._function(nodes)
+        self._prove_bounds(function)
+        return Captured(tuple(self.parameters), function)
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    def _read_parameters(self) -> None:
+        self.parameters = list(read_parameters(self.source))
+        numbers = self.scope.numbers
+        for p in self.parameters:
+            names = [p.name] if isinstance(p, SizeParameter) else []
+            names += [e for e in p.shape if isinstance(e, str)] if isinstance(p, ArrayParameter) else []
+            for name in names:
+                numbers[name] = Var(name)
+        for p in self.parameters:
+            if isinstance(p, SizeParameter):
+                continue
+            if p.name in numbers:
+                raise self.source.error(self.source.tree, f"{p.name} names an array or scalar and a size")
+            shape = p.shape if isinstance(p, ArrayParameter) else ()
+            extents = tuple(Var(e) if isinstance(e, str) else as_expr(e) for e in shape)
+            self.scope.arrays[p.name] = Tensor(p.name, p.dtype, extents, TensorRole.INPUT)
+        for name in (*numbers, *self.scope.arrays):
+            if name in _RESERVED:
+                raise self.source.error(
+                    self.source.tree, f"the name '{name}' is reserved", next=f"call it {name}_"
+                )
+
+    def _count_assignments(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    self.counts[node.id] = self.counts.get(node.id, 0) + 1
+                if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                    self.counts[node.target.id] = self.counts.get(node.target.id, 0) + 1
+
+    # -- statements ----------------------------------------------------------------------------------------------
+
+    def _block(self, body: Sequence[ast.stmt], nodes: list[Node]) -> None:
+        for k, statement in enumerate(body):
+            self._statement(statement, nodes, last=not self.loops and not self.depth and k + 1 == len(body))
+
+    def _statement(self, s: ast.stmt, nodes: list[Node], *, last: bool) -> None:
+        match s:
+            case ast.For():
+                self._for(s, nodes)
+            case ast.If(test=test, body=body, orelse=orelse):
+                condition = self.scope.affine_condition(test)
+                self.depth += 1
+                for guard, branch in ((condition, body), (Unary("not", condition), orelse)):
+                    self.guards.append(guard)
+                    self._block(branch, nodes)
+                    self.guards.pop()
+                self.depth -= 1
+            case ast.Assign(targets=[target], value=value):
+                self._assign(s, target, value, nodes)
+            case ast.AnnAssign(target=target, value=value) if value is not None:
+                self._assign(s, target, value, nodes)
+            case ast.AugAssign(target=target, op=op, value=value) if type(op) in _ASSIGNMENTS:
+                self._update(s, target, _ASSIGNMENTS[type(op)], value, nodes)
+            case ast.Assert(test=test):
+                self._assume(s, test)
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case ast.Return(value=None) if last:
+                pass
+            case _:
+                self._unsupported(s)
+
+    def _unsupported(self, s: ast.stmt) -> None:
+        name = type(s).__name__.lower()
+        why, then = {
+            "while": ("the number of iterations is not known", "write a for loop over range"),
+            "break": (
+                "which iterations run would depend on data",
+                "run all iterations, and choose values: x = a if … else b",
+            ),
+            "continue": (
+                "which statements run must be an affine condition",
+                "put the rest of the loop under an if",
+            ),
+            "return": (
+                "results are stored in arrays given by the caller",
+                "store the result in an array parameter",
+            ),
+            "expr": ("an expression by itself computes nothing", "assign it to an array element"),
+            "assign": ("several targets are assigned at once", "write one assignment for each"),
+        }.get(name, ("it is no part of a static control part", "use for, if, assignments and assert"))
+        raise self.source.error(s, f"a statement of kind '{name}' cannot be compiled", why, then)
+
+    def _assume(self, s: ast.Assert, test: ast.expr) -> None:
+        if self.loops or self.depth or self.computations:
+            raise self.source.error(
+                s, "an assert after the beginning of the program", next="put it before the first loop"
+            )
+        self.conditions.append(self.scope.affine_condition(test))
+
+    def _for(self, s: ast.For, nodes: list[Node]) -> None:
+        if not isinstance(s.target, ast.Name):
+            raise self.source.error(s.target, "a loop has one iterator", next="for i in range(…)")
+        if s.orelse:
+            raise self.source.error(
+                s.orelse[0], "a for with else cannot be compiled", next="put the statements after the loop"
+            )
+        name = s.target.id
+        if name in self.scope.numbers or name in self.scope.arrays:
+            raise self.source.error(
+                s.target, f"the iterator {name} hides another {name}", next="give it a name of its own"
+            )
+        if self.counts[name] > sum(
+            isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == name
+            for n in ast.walk(self.source.tree)
+        ):
+            raise self.source.error(
+                s.target, f"the iterator {name} is also assigned to", next="use another name for the value"
+            )
+        loop, iterator = self._range(s.iter, name)
+        nodes.append(loop)
+        self.loops.append(loop)
+        self.scope.numbers[name] = iterator
+        self.scope.finished.discard(name)
+        self._block(s.body, loop.body)
+        del self.scope.numbers[name]
+        self.scope.finished.add(name)
+        self.loops.pop()
+
+    def _range(self, node: ast.expr, name: str) -> tuple[Loop, Expr]:
+        """The loop over a `range`, and the value of its iterator there."""
+        match node:
+            case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]) if 1 <= len(arguments) <= 3:
+                pass
+            case _:
+                raise self.source.error(node, "a loop must run over a range", next=f"for {name} in range(…)")
+        start: ast.expr = arguments[0] if len(arguments) > 1 else ast.copy_location(ast.Constant(0), node)
+        stop = arguments[0] if len(arguments) == 1 else arguments[1]
+        step = self.scope.value(arguments[2]) if len(arguments) == 3 else 1
+        if not isinstance(step, int) or step == 0:
+            raise self.source.error(
+                arguments[2], "the step of a loop must be a constant other than 0", next="write the number"
+            )
+        ascending = step > 0
+        firsts = self._bounds(start, "max" if ascending else "min")
+        lasts = self._bounds(stop, "min" if ascending else "max")
+        axis = name if name not in _RESERVED else f"{name}_"
+        var = Var(axis)
+        if step == 1:
+            more = (*(var >= x for x in firsts[1:]), *(var < x for x in lasts[1:]))
+            return Loop(Axis(axis, firsts[0], lasts[0]), more, 1), var
+        if step == -1:
+            more = (*(var <= x for x in firsts[1:]), *(var > x for x in lasts[1:]))
+            return Loop(Axis(axis, simple(lasts[0] + 1), simple(firsts[0] + 1)), more, -1), var
+        if len(firsts) > 1:
+            raise self.source.error(
+                start, "a loop with a step starts at one value", next="start at one affine expression"
+            )
+        iterator = simple(firsts[0] + var * step)
+        distance = lasts[0] - firsts[0] if ascending else firsts[0] - lasts[0]
+        count = simple((distance + (abs(step) - 1)) // abs(step))
+        more = tuple(iterator < x if ascending else iterator > x for x in lasts[1:])
+        return Loop(Axis(axis, as_expr(0), count), more, 1), iterator
+
+    def _bounds(self, node: ast.expr, extreme: str) -> list[Expr]:
+        """The affine expressions whose `extreme` is a bound."""
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
+                name == extreme and len(arguments) > 1
+            ):
+                return [e for a in arguments for e in self._bounds(a, extreme)]
+            case _:
+                return [self.scope.affine(node, "a bound of a loop")]
+
+    # -- assignments ---------------------------------------------------------------------------------------------
+
+    def _assign(self, s: ast.stmt, target: ast.expr, value: ast.expr, nodes: list[Node]) -> None:
+        if self._is_shape(target, value):
+            return
+        once = (
+            isinstance(target, ast.Name) and self.counts[target.id] == 1 and not isinstance(s, ast.AnnAssign)
+        )
+        if isinstance(target, ast.Name) and once and not self.loops and not self.depth:
+            constant = self.scope.constant(value)
+            if constant is not None:
+                self.scope.arrays.pop(target.id, None)
+                self.scope.numbers[target.id] = constant
+                return
+        tensor, index = self._target(target)
+        match self._as_update(target, value):
+            case (op, rest):
+                self._store(s, tensor, index, op, self.scope.typed(rest, tensor.dtype), nodes)
+            case None:
+                self._store(s, tensor, index, None, self.scope.typed(value, tensor.dtype), nodes)
+
+    def _is_shape(self, target: ast.expr, value: ast.expr) -> bool:
+        """`n, m = A.shape`: the sizes get other names."""
+        match target, value:
+            case ast.Tuple(elts=names), ast.Attribute(value=ast.Name(id=array), attr="shape") if (
+                array in self.scope.arrays and len(names) == self.scope.arrays[array].rank
+            ):
+                for name, extent in zip(names, self.scope.arrays[array].shape, strict=True):
+                    if not isinstance(name, ast.Name) or self.loops or self.depth or self.counts[name.id] > 1:
+                        raise self.source.error(name, "sizes are named once, before the loops")
+                    self.scope.numbers[name.id] = extent
+                return True
+        return False
+
+    def _target(self, target: ast.expr) -> tuple[Tensor, tuple[Expr, ...]]:
+        match target:
+            case ast.Subscript():
+                return self.scope.access(target, gathers=False)
+            case ast.Name(id=name):
+                if name in self.scope.numbers:
+                    raise self.source.error(
+                        target, f"{name} is a size or an iterator and cannot be assigned to"
+                    )
+                tensor = self.scope.arrays[name]
+                if tensor.rank:
+                    raise self.source.error(
+                        target, f"the whole array {name} is assigned to", next="loop over its elements"
+                    )
+                if tensor.role is not TensorRole.TEMPORARY:
+                    raise self.source.error(
+                        target,
+                        f"the scalar parameter {name} is assigned to",
+                        next="use another name; results are stored in arrays",
+                    )
+                return tensor, ()
+            case _:
+                raise self.source.error(
+                    target, "this cannot be assigned to", next="assign to one array element or scalar"
+                )
+
+    def _update(self, s: ast.stmt, target: ast.expr, op: str, value: ast.expr, nodes: list[Node]) -> None:
+        tensor, index = self._target(target)
+        if op in _ASSOCIATIVE or op == "sub":
+            term = self.scope.typed(value, tensor.dtype)
+            self._store(s, tensor, index, "add" if op == "sub" else op, -term if op == "sub" else term, nodes)
+        else:
+            combined = self.scope.combine(s, op, tensor[index], self.scope.value(value))
+            self._store(s, tensor, index, None, self.scope.convert(s, combined, tensor.dtype), nodes)
+
+    def _as_update(self, target: ast.expr, value: ast.expr) -> tuple[str, ast.expr] | None:
+        """The operator and the other operand where `value` combines the old contents of `target`."""
+        same = ast.dump(_loaded(target))
+
+        def old(e: ast.expr) -> bool:
+            return ast.dump(_loaded(e)) == same
+
+        match value:
+            case ast.BinOp(left=a, op=ast.Add(), right=b) if old(a) or old(b):
+                return "add", b if old(a) else a
+            case ast.BinOp(left=a, op=ast.Mult(), right=b) if old(a) or old(b):
+                return "mul", b if old(a) else a
+            case ast.BinOp(left=a, op=ast.Sub(), right=b) if old(a):
+                return "add", ast.copy_location(ast.UnaryOp(ast.USub(), b), b)
+            case ast.Call(func=ast.Name(id="min" | "max" as op), args=[a, b], keywords=[]) if old(a) or old(
+                b
+            ):
+                return op, b if old(a) else a
+            case _:
+                return None
+
+    def _store(
+        self,
+        s: ast.stmt,
+        tensor: Tensor,
+        index: tuple[Expr, ...],
+        op: str | None,
+        value: Expr,
+        nodes: list[Node],
+    ) -> None:
+        """A statement under the loops and conditions at hand."""
+        if tensor.role is TensorRole.INPUT:
+            tensor = replace(tensor, role=TensorRole.INOUT)
+            self.scope.arrays[tensor.name] = tensor
+        name = f"S{len(self.computations) + 1}"
+        if name in self.scope.arrays or name in self.scope.numbers:
+            name = f"{name}_"
+        axes = tuple(loop.axis for loop in self.loops)
+        reduced = reduced_axes(axes, index) if op is not None else ()
+        reduction = Reduction(op, reduced, None) if op is not None and reduced else None
+        if op is not None and reduction is None:
+            value = Binary(op, tensor[index], value)
+        conditions = (*(c for loop in self.loops for c in loop.conditions), *self.guards)
+        self.computations.append(
+            Computation(name, sorted_axes(axes, reduced), conditions, tensor.name, index, value, reduction)
+        )
+        self.origins[name] = s
+        nodes.append(name)
+
+    # -- the function --------------------------------------------------------------------------------------------
+
+    def _function(self, nodes: list[Node]) -> Function:
+        sizes = tuple(n for n, v in self.scope.numbers.items() if v == Var(n))
+        used = {c.target for c in self.computations}
+        tensors = tuple(
+            t for t in self.scope.arrays.values() if t.role is not TensorRole.TEMPORARY or t.name in used
+        )
+        positive = tuple(Var(n) >= 0 for n in sizes)
+        return Function(
+            self.source.tree.name,
+            sizes,
+            tensors,
+            tuple(self.computations),
+            (*positive, *self.conditions) if sizes else (),
+            tree_of(nodes),
+        )
+
+    def _prove_bounds(self, function: Function) -> None:
+        stray = bounds_violation(scop_of(function))
+        if stray is None:
+            return
+        statement, array, sizes, instance, cell = stray
+        axes = [a.name for a in function.computation(statement).axes]
+        values = [f"{n} = {v}" for n, v in zip([*function.sizes, *axes], [*sizes, *instance], strict=True)]
+        shape = ", ".join(map(str, (_text(e) for e in function.tensor(array).shape)))
+        raise self.source.out_of_bounds(
+            self.origins[statement],
+            f"a subscript can leave {array}",
+            f"element [{', '.join(map(str, cell))}] is outside of [{shape}] for {', '.join(values)}",
+            "correct the bounds, or state what holds for the sizes: assert … before the first loop",
+        )
+
+
+def _loaded(node: ast.expr) -> ast.expr:
+    """A target of an assignment as the expression that reads it."""
+    match node:
+        case ast.Name(id=name):
+            return ast.Name(name, ast.Load())
+        case ast.Subscript(value=value, slice=inner):
+            return ast.Subscript(_loaded(value), inner, ast.Load())
+        case _:
+            return node
+
+
+def _text(e: Expr) -> object:
+    return to_affine(e)
