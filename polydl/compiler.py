@@ -30,7 +30,7 @@ from polydl.graph.cost import group_cost
 from polydl.graph.groups import Group, make_groups
 from polydl.graph.importer import load_model
 from polydl.graph.ir import Graph
-from polydl.graph.layout import Layouts, choose_layouts, isolate_outputs, storage_bytes
+from polydl.graph.layout import Layouts, choose_layouts, isolate_inputs, isolate_outputs, storage_bytes
 from polydl.graph.lowering import LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, Where, plan_memory
 from polydl.graph.passes import optimize
@@ -255,7 +255,7 @@ class _Network:
 
     @staticmethod
     def of(graph: Graph, machine: Target, progress: Progress) -> _Network:
-        graph = isolate_outputs(optimize(graph))
+        graph = isolate_inputs(isolate_outputs(optimize(graph)))
         groups = make_groups(graph)
         layouts = choose_layouts(graph, groups, machine.lanes(4))
         working = [g for g in groups if g.name not in layouts.free]

@@ -11,7 +11,7 @@ memory = plan_memory(graph, groups, layouts)
 from polydl.graph.groups import Group, GroupKind, make_groups
 from polydl.graph.importer import load_model, unsupported
 from polydl.graph.ir import Graph, Node, Value
-from polydl.graph.layout import choose_layouts, isolate_outputs
+from polydl.graph.layout import choose_layouts, isolate_inputs, isolate_outputs
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
 from polydl.graph.lowering import Binding, LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, MemoryPlan, Where, plan_memory
@@ -36,6 +36,7 @@ __all__ = [
     "Where",
     "choose_layouts",
     "constant_array",
+    "isolate_inputs",
     "isolate_outputs",
     "load_model",
     "lower_group",

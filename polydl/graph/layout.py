@@ -42,6 +42,7 @@ __all__ = [
     "Placement",
     "Slice",
     "choose_layouts",
+    "isolate_inputs",
     "isolate_outputs",
     "storage_bytes",
     "storage_shape",
@@ -77,6 +78,28 @@ def isolate_outputs(graph: Graph) -> Graph:
     copies = [Node(f"{o}_output", "Identity", max(graph.opset, 7), (i,), (o,)) for o, i in inner.items()]
     constants = {renamed.get(c, c): a for c, a in graph.constants.items()}
     return replace(graph, outputs=tuple(outputs), nodes=(*nodes, *copies), values=values, constants=constants)
+
+
+def isolate_inputs(graph: Graph) -> Graph:
+    """The graph with an Identity after every input that a depthwise convolution reads.
+
+    Such a convolution has one input per output and tap: it gains more from a blocked input with a halo than the copy
+    costs. The Identity costs nothing where the input's own layout is kept.
+    """
+    names = set(graph.values)
+    values = dict(graph.values)
+    nodes: list[Node] = []
+    copies: dict[str, str] = {}
+    for v in graph.inputs:
+        if any(n.op_type == "Conv" and depthwise(graph, n) and n.inputs[0] == v for n in graph.nodes):
+            copies[v] = _unused(f"{v}_copy", names)
+            names.add(copies[v])
+            values[copies[v]] = replace(graph.values[v], name=copies[v])
+            nodes.append(Node(f"{v}_input", "Identity", max(graph.opset, 7), (v,), (copies[v],)))
+    for n in graph.nodes:
+        windowed = n.op_type == "Conv" and depthwise(graph, n) and n.inputs[0] in copies
+        nodes.append(replace(n, inputs=(copies[n.inputs[0]], *n.inputs[1:])) if windowed else n)
+    return replace(graph, nodes=tuple(nodes), values=values)
 
 
 def _unused(name: str, names: set[str]) -> str:
@@ -136,6 +159,9 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
             )
         case op if op.startswith("Global") or kind_of(anchor) is GroupKind.POOL:
             wanted = data[0] in blocked
+        case "Identity" if anchor.inputs[0] in graph.inputs and len(group.nodes) == 1:
+            readers = [n for n in graph.nodes if out.name in n.inputs]
+            return not surplus and any(n.op_type == "Conv" and depthwise(graph, n) for n in readers)
         case _ if kind_of(anchor) is GroupKind.ELEMENTWISE:
             wanted = any(i in blocked for i in group.inputs)
         case _:
