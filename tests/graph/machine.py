@@ -18,6 +18,7 @@ from polydl.graph import (
     Where,
     choose_layouts,
     constant_array,
+    isolate_inputs,
     isolate_outputs,
     lower_group,
     make_groups,
@@ -80,7 +81,7 @@ class Machine:
 
 def run_lowered(graph: Graph, inputs: Mapping[str, Array], block: int | None) -> dict[str, Array]:
     """The outputs of `graph` computed by its lowered groups."""
-    graph = isolate_outputs(graph)
+    graph = isolate_inputs(isolate_outputs(graph))
     groups = make_groups(graph)
     layouts = choose_layouts(graph, groups, block)
     return Machine(graph, groups, layouts, plan_memory(graph, groups, layouts)).run(inputs)
@@ -88,7 +89,7 @@ def run_lowered(graph: Graph, inputs: Mapping[str, Array], block: int | None) ->
 
 def functions_of(graph: Graph, block: int | None) -> list[Function]:
     """All functions of the network."""
-    graph = isolate_outputs(graph)
+    graph = isolate_inputs(isolate_outputs(graph))
     groups = make_groups(graph)
     layouts = choose_layouts(graph, groups, block)
     return [lower_group(graph, g, layouts).function for g in groups if g.name not in layouts.free]
@@ -96,6 +97,6 @@ def functions_of(graph: Graph, block: int | None) -> list[Function]:
 
 def plan_of(graph: Graph, block: int | None) -> MemoryPlan:
     """The network's memory plan."""
-    graph = isolate_outputs(graph)
+    graph = isolate_inputs(isolate_outputs(graph))
     groups = make_groups(graph)
     return plan_memory(graph, groups, choose_layouts(graph, groups, block))

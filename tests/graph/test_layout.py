@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.table import NETWORKS, build
-from polydl.graph import Graph, Placement, choose_layouts, isolate_outputs, load_model, make_groups, optimize
+from polydl.graph import (
+    Graph,
+    Placement,
+    choose_layouts,
+    isolate_inputs,
+    isolate_outputs,
+    load_model,
+    make_groups,
+    optimize,
+)
 from polydl.graph.evaluate import evaluate_graph
 from polydl.graph.layout import storage_shape
 from tests.graph.build import Node, graph_of, model, node, randoms
@@ -65,7 +74,7 @@ def test_downloaded_networks(shared_models: Path, name: str) -> None:
 def chosen(
     nodes: list[Node], inputs: dict[str, Any], constants: dict[str, Any], block: int = 4, **options: Any
 ) -> Any:
-    graph = isolate_outputs(graph_of(model(nodes, inputs, constants=constants, **options)))
+    graph = isolate_inputs(isolate_outputs(graph_of(model(nodes, inputs, constants=constants, **options))))
     groups = make_groups(graph)
     return graph, groups, choose_layouts(graph, groups, block)
 
@@ -148,3 +157,10 @@ def test_outputs_that_are_inputs_or_constants() -> None:
     np.testing.assert_array_equal(found["y"], inputs["x"])
     np.testing.assert_array_equal(found["s"], [2, 3])
     np.testing.assert_array_equal(found["x_output"], inputs["x"])
+
+
+def test_input_of_a_depthwise_convolution_is_blocked_with_its_halo() -> None:
+    nodes = [node("Conv", ["x", "w"], ["y"], group=8, pads=[1, 1, 1, 1])]
+    _, _, layouts = chosen(nodes, {"x": [1, 8, 6, 6]}, {"w": ones(8, 1, 3, 3)})
+    assert layouts.of("x") == Placement()
+    assert layouts.of("x_copy") == Placement(4, ((1, 1), (1, 1)))
