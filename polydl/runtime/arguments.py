@@ -50,6 +50,8 @@ class Arguments:
 
     def collect(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Sequence[Any]:
         """Inputs in order from positional ones, one mapping, or names."""
+        if self._in_place:
+            raise InvalidInput("this code updates arrays in place", next="use Module.update")
         only = args[0] if len(args) == 1 else None
         if isinstance(only, Mapping):
             if named:
@@ -82,8 +84,6 @@ class Arguments:
         self, values: Sequence[Any], *, copy: bool = True
     ) -> tuple[list[NDArray[Any]], dict[str, int]]:
         """Checked dense arrays and the symbolic sizes. With `copy=False` what would need a copy is refused."""
-        if self._in_place:
-            raise InvalidInput("this code updates arrays in place", next="use Module.update")
         result: list[NDArray[Any]] = []
         for value, dtype, shape, spec in zip(values, self._dtypes, self._shapes, self.inputs, strict=True):
             if not (type(value) is np.ndarray and value.dtype is dtype and value.shape == shape

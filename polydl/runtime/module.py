@@ -66,8 +66,8 @@ class Module:
 
     `constants` is the weight image (any buffer of `artifact.constants_bytes`; used in place when 64-byte aligned).
     `threads` defaults to the cores that this process may use, or to 1 where steps are too short to share.
-    `info` is what the package says about itself (tolerances, measured error, …). `in_place`: the code updates its outputs; it is run
-    by `update` alone.
+    `info` is what the package says about itself (tolerances, measured error, …). `in_place`: the code updates its
+    outputs; it is run by `update` alone.
     """
 
     def __init__(

@@ -1,0 +1,162 @@
+"""Functions that are no static control parts, or lie about their arrays. Their errors are golden texts."""
+
+# ruff: noqa: F821, F841, UP037
+# mypy: disable-error-code="name-defined, valid-type, no-untyped-def"
+from __future__ import annotations
+
+import numpy as np
+
+
+def untyped(A) -> None:
+    for i in range(10):
+        A[i] = 0.0
+
+
+def unknown_type(A: "real[N]") -> None:
+    for i in range(N):
+        A[i] = 0.0
+
+
+def computed_extent(A: "f64[N + 1]") -> None:
+    for i in range(N):
+        A[i] = 0.0
+
+
+def product_bound(A: "f64[N]", n: "size", m: "size") -> None:
+    for i in range(n * m):
+        A[i] = 0.0
+
+
+def bound_from_array(A: "f64[N]", last: "i64[1]") -> None:
+    for i in range(last[0]):
+        A[i] = 0.0
+
+
+def product_subscript(A: "f64[N]", n: "size", m: "size") -> None:
+    for i in range(n):
+        for j in range(m):
+            A[i * j] = 1.0
+
+
+def store_through_array(A: "f64[N]", where: "i64[N]") -> None:
+    for i in range(N):
+        A[where[i]] = 1.0
+
+
+def while_loop(A: "f64[N]") -> None:
+    i = 0
+    while i < N:
+        A[i] = 0.0
+
+
+def breaks(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 1.0
+        break
+
+
+def returns(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 1.0
+    return A[0]  # type: ignore[return-value]
+
+
+def condition_on_data(A: "f64[N]") -> None:
+    for i in range(N):
+        if A[i] < 0.0:
+            A[i] = 0.0
+
+
+def over_elements(A: "f64[N]") -> None:
+    for x in A:
+        A[0] = x
+
+
+def variable_step(A: "f64[N]", n: "size") -> None:
+    for i in range(0, N, n):
+        A[i] = 0.0
+
+
+def leaves_the_array(A: "f64[N]", B: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = B[i] + B[i + 1]
+
+
+def first_of_none(A: "f64[N]") -> None:
+    A[0] = 1.0
+    for i in range(1, N):
+        A[i] = A[i - 1]
+
+
+def slices(A: "f64[N, M]") -> None:
+    for i in range(N):
+        A[i, 0:M] = 0.0
+
+
+def whole_array(A: "f64[N]", B: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = B + 1.0
+
+
+def too_few_subscripts(A: "f64[N, M]") -> None:
+    for i in range(N):
+        A[i] = 0.0
+
+
+def unknown_function(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = np.interp(A[i], 0.0, 1.0)
+
+
+def unknown_name(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = A[i] * factor
+
+
+def mixed_types(A: "f64[N]", B: "f32[N]") -> None:
+    for i in range(N):
+        A[i] = A[i] + B[i]
+
+
+def iterator_after_loop(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 0.0
+    A[i] = 1.0
+
+
+def hidden_iterator(A: "f64[N, N]") -> None:
+    for i in range(N):
+        for i in range(N):
+            A[i, i] = 0.0
+
+
+def assigned_parameter(A: "f64[N]", s: "f64") -> None:
+    for i in range(N):
+        s = A[i]
+
+
+def fraction_in_integers(A: "i64[N]") -> None:
+    for i in range(N):
+        A[i] = 0.5
+
+
+def late_assert(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 0.0
+        assert N >= 1
+
+
+def nothing(A: "f64[N]") -> None:
+    pass
+
+
+REFUSED = {
+    f.__name__: f
+    for f in (
+        untyped, unknown_type, computed_extent, product_bound, bound_from_array, product_subscript,
+        store_through_array, while_loop, breaks, returns, condition_on_data, over_elements, variable_step,
+        leaves_the_array, first_of_none, slices, whole_array, too_few_subscripts, unknown_function, unknown_name,
+        mixed_types, iterator_after_loop, hidden_iterator, assigned_parameter, fraction_in_integers, late_assert,
+        nothing,
+    )
+}  # fmt: skip

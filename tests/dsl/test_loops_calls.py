@@ -1,0 +1,184 @@
+"""Calling captured loops: arguments, sizes, memory, schedules of one's own, and what an explicit order forbids."""
+
+# ruff: noqa: F821, UP037
+# mypy: disable-error-code="name-defined, valid-type"
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polydl
+from polydl.compiler import compile_function
+from polydl.dsl import TensorRole, capture, interpret
+from polydl.errors import IllegalSchedule, InvalidInput, NotApplicable, OutOfBounds, RunError, UsageError
+from polydl.poly import format_tree, members
+from polydl.scheduler import Inline, Parallel, Privatize, Reorder, Reverse, Tile
+from polydl.scheduler.schedule import Schedule
+from tests.dsl.loop_programs import PROGRAMS, bound
+
+
+@polydl.loops(threads=1)
+def scale(n: "size", s: "f64", A: "f64[N, 3]", B: "f64[N, 3]") -> None:
+    assert n <= N
+    for i in range(n):
+        for j in range(3):
+            A[i, j] = s * B[i, j]
+
+
+@polydl.loops
+def totals(x: "f64[N, M]", y: "f64[N]") -> None:
+    for i in range(N):
+        for j in range(M):
+            y[i] += x[i, j]
+
+
+def pair(rows: int) -> tuple[Any, Any]:
+    return np.zeros((rows, 3)), np.arange(rows * 3.0).reshape(rows, 3)
+
+
+def test_positions_names_and_sizes() -> None:
+    a, b = pair(4)
+    scale(2, 3.0, a, B=b)
+    np.testing.assert_array_equal(a, np.where(np.arange(4)[:, None] < 2, 3 * b, 0))
+    scale(n=np.int64(4), s=np.float64(2), A=a, B=b)
+    np.testing.assert_array_equal(a, 2 * b)
+    assert scale.__name__ == "scale"
+    assert "scale" in repr(scale)
+
+
+def test_views_are_updated_where_they_lie() -> None:
+    _, b = pair(4)
+    whole = np.zeros((8, 6))
+    scale(4, 1.0, whole[::2, ::2], b.T.copy().T)
+    np.testing.assert_array_equal(whole[::2, ::2], b)
+    assert whole[1::2].sum() == whole[:, 1::2].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"A": np.zeros((4, 3), np.float32)}, r"A must be an array f64\[N, 3\]"),
+        ({"A": [[0.0]]}, "it is list"),
+        ({"A": np.zeros((4, 2))}, "axis 1 of A is 2, not 3"),
+        ({"B": np.zeros((5, 3))}, "size N is 4 by axis 0 of A but 5 by axis 0 of B"),
+        ({"n": 5}, "break an assumption"),
+        ({"n": -1}, "break an assumption"),
+        ({"n": 2.0}, "size n must be an integer"),
+        ({"s": np.float32(1)}, "s must be a float64"),
+        ({"s": "1"}, "s must be a float64"),
+        ({"s": None, "B": None}, "s must be a float64"),
+        ({"t": 1}, "unexpected keyword"),
+    ],
+)
+def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
+    a, b = pair(4)
+    with pytest.raises(InvalidInput, match=message):
+        scale(**{"n": 4, "s": 1.0, "A": a, "B": b, **change})
+
+
+def test_missing_and_shared_arguments() -> None:
+    a, b = pair(4)
+    with pytest.raises(InvalidInput, match="B, n not given"):
+        scale(s=1.0, A=a)
+    with pytest.raises(InvalidInput, match="may share memory with 'B'"):
+        scale(4, 1.0, a, a)
+    a.setflags(write=False)
+    with pytest.raises(InvalidInput, match="read-only"):
+        scale(4, 1.0, a, b)
+
+
+def test_sizes_known_from_shapes_need_not_be_given() -> None:
+    x, y = np.ones((3, 5)), np.zeros(3)
+    totals(x, y)
+    np.testing.assert_array_equal(y, [5, 5, 5])
+
+
+def test_interpret_leaves_its_arguments() -> None:
+    a, b = pair(2)
+    result = scale.interpret(2, 2.0, a, b)
+    np.testing.assert_array_equal(result["A"], 2 * b)
+    assert not a.any()
+
+
+def test_data_dependent_subscripts_are_checked() -> None:
+    program = polydl.loops(threads=1)(PROGRAMS["gather"].function)
+    out = np.zeros(2)
+    with pytest.raises(RunError, match="table"):
+        program(np.ones(3), np.array([0, 3]), out)
+    with pytest.raises(OutOfBounds, match="table"):
+        program.interpret(np.ones(3), np.array([0, 3]), out)
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------
+
+
+def test_original_order_is_pythons(golden: Callable[[str, str], None]) -> None:
+    trees = {n: format_tree(Schedule.of(capture(p.function).function).tree) for n, p in PROGRAMS.items()}
+    golden("loops_order.txt", "\n".join(f"# {n}\n{t}" for n, t in trees.items()))
+
+
+def test_a_schedule_of_ones_own() -> None:
+    program = polydl.loops(threads=2)(PROGRAMS["gemm"].function)
+    plain = program.schedule()
+    names = [m.name for m in members(plain.tree)]
+    schedule = plain.apply(
+        Reorder((names[-1], names[-2])), Tile((names[-1], names[-2]), (4, 8)), Parallel("i")
+    )
+    sizes = {"N": 9, "M": 11, "K": 13}
+    arguments = PROGRAMS["gemm"].make(np.random.default_rng(0), **sizes)
+    wanted = {n: np.copy(a) for n, a in arguments.items()}
+    bound(PROGRAMS["gemm"].function, sizes)(**wanted)
+    program.scheduled(schedule)(**arguments)
+    np.testing.assert_allclose(arguments["C"], wanted["C"], rtol=1e-12)
+    with pytest.raises(UsageError, match="not one of gemm"):
+        program.scheduled(totals.schedule())
+
+
+def test_what_the_order_of_the_source_forbids() -> None:
+    schedule = capture(PROGRAMS["seidel"].function)
+    with pytest.raises(IllegalSchedule):
+        Schedule.of(schedule.function).apply(Reverse("i"))
+    with pytest.raises(IllegalSchedule):
+        Schedule.of(schedule.function).apply(Parallel("j"))
+
+
+def test_reductions_may_be_reordered_only_under_the_policy() -> None:
+    assert totals.schedule().apply(Reverse("j")).trace
+    strict = polydl.loops(reassociate=False)(totals.python)
+    with pytest.raises(IllegalSchedule):
+        strict.schedule().apply(Reverse("j"))
+
+
+def test_statements_stay_where_an_order_is_given() -> None:
+    schedule = totals.schedule()
+    assert schedule.function.order is not None
+    with pytest.raises(NotApplicable):
+        schedule.apply(Privatize("S1", "j", 4))
+    copies = polydl.loops(copied).schedule()
+    with pytest.raises(NotApplicable, match="explicit original order"):
+        copies.apply(Inline("S1"))
+
+
+def copied(x: "f64[N]") -> None:
+    t = 0.5 * 3.0 + float(len(x))
+    for i in range(N):
+        x[i] = t * x[i]
+
+
+def test_functions_updated_in_place_are_no_functions_of_inputs() -> None:
+    function = capture(PROGRAMS["trisolv"].function).function
+    assert function.tensor("x").role is TensorRole.INOUT
+    assert function.tensor("L").role is TensorRole.INPUT
+    module = compile_function(function)
+    with pytest.raises(InvalidInput, match="in place"):
+        module(np.eye(2), np.zeros(2), np.ones(2))
+    with pytest.raises(InvalidInput, match="not all given"):
+        module.update([np.eye(2), np.ones(2)], [np.zeros(2)], {})
+    x = np.ones(2)
+    with pytest.raises(InvalidInput, match="shares memory"):
+        module.update([np.eye(2), x], [x], {"N": 2})
+    result = interpret(function, {"L": 2 * np.eye(2), "x": np.zeros(2), "b": np.ones(2)}, {"N": 2})
+    np.testing.assert_array_equal(result["x"], [0.5, 0.5])

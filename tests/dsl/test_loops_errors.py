@@ -1,0 +1,32 @@
+"""What cannot be captured is refused with file, line, caret, reason, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polydl.dsl import capture
+from polydl.errors import InvalidProgram
+from tests.dsl import refused_loops
+from tests.dsl.refused_loops import REFUSED
+
+FILE = str(Path(refused_loops.__file__))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, golden: Callable[[str, str], None]) -> None:
+    with pytest.raises(InvalidProgram) as refusal:
+        capture(REFUSED[name])
+    text = str(refusal.value)
+    assert f"{FILE}:" in text
+    assert "^" in text
+    golden(f"errors/loops_{name}.txt", text.replace(FILE, "refused_loops.py"))
+
+
+def test_what_is_no_function_with_source() -> None:
+    with pytest.raises(InvalidProgram, match="not a function written in Python"):
+        capture(len)
+    with pytest.raises(InvalidProgram, match="not a plain function"):
+        capture(lambda A: None)
