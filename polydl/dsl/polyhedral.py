@@ -152,13 +152,8 @@ def _accesses(s: StatementDef) -> Iterator[Access]:
     target = _subscripts(s.index)
     if any(t is None for t in target):
         raise InvalidProgram(f"{s.name} stores at subscripts that are not affine", where=str(s.index))
-    kind = AccessKind.WRITE
-    if s.op is not None:
-        reads_itself = any(load.buffer == s.target for load in loads(s.value))
-        kind = AccessKind.WRITE if reads_itself else AccessKind.UPDATE
-        if reads_itself:
-            yield Access(AccessKind.READ, s.target, target)
-    yield Access(kind, s.target, target)
+    # A value that reads the target too is one more read: it keeps its order against the updates of what it reads.
+    yield Access(AccessKind.WRITE if s.op is None else AccessKind.UPDATE, s.target, target)
 
 
 def scop_of(function: Function) -> Scop:
@@ -181,7 +176,7 @@ def scop_of(function: Function) -> Scop:
             tuple(a.name for a in s.axes),
             prefix + _domain(s),
             tuple(_accesses(s)),
-            s.op if all(load.buffer != s.target for load in loads(s.value)) else None,
+            s.op,
         )
         for s in function.statements()
     )
