@@ -28,10 +28,10 @@ from polydl.codegen.llvm import compile_program
 from polydl.dsl import Function, TensorRole, capture, interpret
 from polydl.dsl.capture import ArrayParameter, ScalarParameter, SizeParameter
 from polydl.dsl.loops import Captured
-from polydl.errors import IllegalSchedule, InvalidInput, NotApplicable, PolyhedralBlowup, UsageError
+from polydl.errors import InvalidInput, UsageError
 from polydl.ir.interpret import evaluate
 from polydl.runtime import Module
-from polydl.scheduler.recipes import default_schedule
+from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
 
@@ -118,12 +118,9 @@ class LoopProgram:
         return LoopProgram(self.python, self.captured, self.target, self.threads, self.reassociate, schedule)
 
     def compiled_schedule(self) -> Schedule:
-        """The schedule that calls run: the one given, else the recipe's, else the order as written."""
+        """The schedule that calls run: the one given, else the order as written with vectors and threads."""
         if self._schedule is None:
-            try:
-                self._schedule = default_schedule(self.function, self.target, reassociate=self.reassociate)
-            except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
-                self._schedule = self.schedule()
+            self._schedule = schedule_as_written(self.function, self.target, reassociate=self.reassociate)
         return self._schedule
 
     def compile(self) -> Module:

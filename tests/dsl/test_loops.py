@@ -56,3 +56,13 @@ def test_larger_than_a_vector(name: str) -> None:
     wanted = expected(name, arguments, sizes)
     compiled(name)(**arguments)
     same({n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}, wanted)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_two_threads(name: str) -> None:
+    program = PROGRAMS[name]
+    sizes = {n: 33 + 5 * k for k, n in enumerate(program.sizes.split())}
+    arguments = program.make(np.random.default_rng(2), **sizes)
+    wanted = expected(name, arguments, sizes)
+    polydl.loops(threads=2)(program.function)(**arguments)
+    same({n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}, wanted)

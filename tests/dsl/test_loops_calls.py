@@ -16,7 +16,9 @@ from polydl.dsl import TensorRole, capture, interpret
 from polydl.errors import IllegalSchedule, InvalidInput, NotApplicable, OutOfBounds, RunError, UsageError
 from polydl.poly import format_tree, members
 from polydl.scheduler import Inline, Parallel, Privatize, Reorder, Reverse, Tile
+from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
+from polydl.targets import parse
 from tests.dsl.loop_programs import PROGRAMS, bound
 
 
@@ -182,3 +184,14 @@ def test_functions_updated_in_place_are_no_functions_of_inputs() -> None:
         module.update([np.eye(2), x], [x], {"N": 2})
     result = interpret(function, {"L": 2 * np.eye(2), "x": np.zeros(2), "b": np.ones(2)}, {"N": 2})
     np.testing.assert_array_equal(result["x"], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("name", ["gemm", "jacobi_2d", "seidel", "lu"])
+def test_the_schedule_of_calls(name: str, golden: Callable[[str, str], None]) -> None:
+    schedule = schedule_as_written(capture(PROGRAMS[name].function).function, parse("x86-64-avx2"))
+    golden(f"loops_schedule_{name}.txt", "\n".join([*map(str, schedule.trace), format_tree(schedule.tree)]))
+
+
+def test_strict_sums_stay_in_order() -> None:
+    strict = schedule_as_written(totals.function, parse("x86-64-avx2"), reassociate=False)
+    assert strict.trace == (Parallel("i"),)

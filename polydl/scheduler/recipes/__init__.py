@@ -21,10 +21,11 @@ from polydl.scheduler.recipes.generic import (
     vectorise,
 )
 from polydl.scheduler.recipes.movement import transpose_tiles
+from polydl.scheduler.recipes.written import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
-__all__ = ["default_schedule"]
+__all__ = ["default_schedule", "schedule_as_written"]
 
 
 def default_schedule(function: Function, target: Target, *, reassociate: bool = True) -> Schedule:
