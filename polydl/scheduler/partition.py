@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine, FloorDiv, Mod
@@ -32,16 +32,21 @@ class Separate(Transform):
         full: list[tuple[str, str]] = []
         partial: list[tuple[str, str]] = []
         tiles = {s: _tiles(schedule, s, e) for s, e in member.exprs}
-        leaders = {t for t in tiles.values() if t is not None and t.names() <= set(schedule.function.sizes)}
+        sizes = set(schedule.function.sizes)
+        leaders = {
+            replace(t, number=Affine(()))
+            for s, t in tiles.items()
+            if t is not None and t.number == member.expr(s) and t.names() <= sizes
+        }
         leader = leaders.pop() if len(leaders) == 1 else None
         for statement, number in member.exprs:
-            tile = tiles[statement] or leader
+            tile = tiles[statement] or (leader and replace(leader, number=number))
             if tile is None:
                 raise NotApplicable(
                     f"coordinate {number} of {statement} is not a tile number with known bounds",
                     next="separate the outer loop of a split",
                 )
-            condition = tile.full(number)
+            condition = tile.full()
             full.append((statement, condition))
             partial.append((statement, f"not ({condition})" if condition != "true" else ""))
         if all(c == "true" for _, c in full):
@@ -81,8 +86,9 @@ class IndexSetSplit(Transform):
 
 @dataclass(frozen=True, slots=True)
 class _Tiles:
-    """Tiles of `size` over the coordinates `lower <= x < upper`."""
+    """Tiles of `size` over the coordinates `lower <= x < upper`; `number` says which one an instance belongs to."""
 
+    number: Affine
     size: int
     lower: Affine
     upper: Affine
@@ -90,20 +96,21 @@ class _Tiles:
     def names(self) -> frozenset[str]:
         return self.lower.names() | self.upper.names()
 
-    def full(self, number: Affine) -> str:
-        """The isl condition that all coordinates of a tile exist."""
+    def full(self) -> str:
+        """The isl condition that all coordinates of the instance's tile exist."""
         conditions = []
+        first = self.number * self.size
         aligned = self.lower.is_constant and self.lower.constant % self.size == 0
         if not aligned:
-            conditions.append(f"{number * self.size} >= {self.lower}")
+            conditions.append(f"{first} >= {self.lower}")
         extent = self.upper - self.lower
         if not (aligned and extent.is_constant and extent.constant % self.size == 0):
-            conditions.append(f"{number * self.size + self.size} <= {self.upper}")
+            conditions.append(f"{first + self.size} <= {self.upper}")
         return " and ".join(conditions) or "true"
 
 
 def _tiles(schedule: Schedule, statement: str, number: Affine) -> _Tiles | None:
-    """The tiles that a loop coordinate `floor(e/T)` numbers; None where it is no such or the bounds are not known."""
+    """The tiles that a loop coordinate `floor(e/T)` counts; None where it does not or the bounds are not known."""
     match number.terms:
         case ((FloorDiv(dividend, size), 1),) if number.constant == 0:
             pass
@@ -115,7 +122,7 @@ def _tiles(schedule: Schedule, statement: str, number: Affine) -> _Tiles | None:
         case _:
             pass
     bounds = schedule.upper_bound(statement, dividend)
-    return None if bounds is None else _Tiles(size, *bounds)
+    return None if bounds is None else _Tiles(number, size, *bounds)
 
 
 def _partition(

@@ -9,7 +9,7 @@ from polydl.dsl.polyhedral import from_affine, loads, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Load, as_expr
-from polydl.poly.affine import Affine, dim
+from polydl.poly.affine import Affine, FloorDiv, dim
 from polydl.poly.tree import Allocate
 from polydl.scheduler.compute import fresh, fresh_name, require_pure_reduction
 from polydl.scheduler.nests import Nest, Place, insert, place_of, window
@@ -82,16 +82,27 @@ def _moved(schedule: Schedule, t: ComputeAt, producer: Computation, reads: list[
     if unknown:
         raise NotApplicable(f"no element of {producer.target} belongs to one value of {', '.join(unknown)}")
     outer = tuple(e.substitute(first_use) for e in place.exprs)
-    fixed = {
-        next(iter(e.names()))
-        for e in outer
-        if len(e.terms) == 1 and e == dim(str(e.terms[0][0])) + e.constant
-    }
-    nests = [
-        Nest(s.name, outer, tuple((f"{s.name}.{a.name}", dim(a.name)) for a in s.axes if a.name not in fixed))
-        for s in statements
-    ]
+    nests = []
+    for s in statements:
+        rests = ((a.name, _rest(a.name, outer)) for a in s.axes)
+        nests.append(Nest(s.name, outer, tuple((f"{s.name}.{name}", e) for name, e in rests if e is not None)))
     return Rewritten(insert(tree, t.loop, nests))
+
+
+def _rest(axis: str, outer: tuple[Affine, ...]) -> Affine | None:
+    """What the coordinates around leave open of an axis: all of it, the place within a tile, or None for nothing."""
+    rest = dim(axis)
+    for e in outer:
+        if e.names() != {axis}:
+            continue
+        if (e - rest).is_constant:
+            return None
+        match e.terms:
+            case ((FloorDiv(dividend, size), 1),) if e.constant == 0 and (dividend - rest).is_constant:
+                rest = dividend % size
+            case _:
+                continue
+    return rest
 
 
 def _first_use(
@@ -130,7 +141,7 @@ def _recomputed(
     tile, stored = _tile(function, producer, tiles, box, fresh_name(function, f"{producer.name}_tile"))
     changed = redirected(consumer, producer.target, tile.name, place)
     new = with_computation(function, consumer.name, (tile, changed), stored)
-    nests = _tile_nests(tile, place)
+    nests = _tile_nests(tile, place, [base for base, _ in box])
     tree = insert(schedule.tree, t.loop, nests, lambda node: Allocate(tile.name, t.memory, node))
     if function.tensor(producer.target).role is TensorRole.TEMPORARY and not _is_read(new, producer.target):
         new = replace(
@@ -142,18 +153,20 @@ def _recomputed(
     return Rewritten(normalise(tree), new)
 
 
-def _tile_nests(tile: Computation, place: Place) -> list[Nest]:
-    """The statements of a computation over tile coordinates, each with its own loops."""
+def _tile_nests(tile: Computation, place: Place, bases: list[Affine]) -> list[Nest]:
+    """The statements of a computation over tile coordinates, each with its own loops, which count from the bases."""
     depth = len(place.around)
     coordinates = tuple(dim(a.name) for a in tile.axes[:depth])
     reduced = tile.reduction.axes if tile.reduction else ()
     own = tile.axes[depth:]
+    kept = [a for a in own if a.name not in reduced]
+    times = {a.name: dim(a.name) - base for a, base in zip(kept, bases, strict=True)}
     nests = []
     if tile.reduction is not None and tile.reduction.init is not None:
         name = f"{tile.name}_init"
-        kept = [a for a in own if a.name not in reduced]
-        nests.append(Nest(name, coordinates, tuple((f"{name}.{a.name}", dim(a.name)) for a in kept)))
-    nests.append(Nest(tile.name, coordinates, tuple((f"{tile.name}.{a.name}", dim(a.name)) for a in own)))
+        nests.append(Nest(name, coordinates, tuple((f"{name}.{a.name}", times[a.name]) for a in kept)))
+    loops = tuple((f"{tile.name}.{a.name}", times.get(a.name, dim(a.name))) for a in own)
+    nests.append(Nest(tile.name, coordinates, loops))
     return nests
 
 

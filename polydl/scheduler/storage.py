@@ -9,6 +9,7 @@ from polydl.dsl.polyhedral import condition_text, to_affine
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Var, and_
+from polydl.poly.affine import Affine, dim
 from polydl.poly.tree import Allocate, Band, Member, Tree, map_tree, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, replace_at
@@ -88,22 +89,32 @@ class SetMemory(Transform):
 def _running_subscript(schedule: Schedule, tensor: str) -> str:
     """A loop inside the tensor's allocation, neither unrolled nor lanes, that a subscript depends on; "" if none."""
     for path in poly.paths(schedule.scop, schedule.tree):
-        used = {
-            name
-            for a in schedule.scop.statement(path.statement).accesses
-            if a.tensor == tensor
-            for e in a.subscripts
-            if e is not None
-            for name in e.names()
-        }
+        accesses = [a for a in schedule.scop.statement(path.statement).accesses if a.tensor == tensor]
         for depth, node in path.allocations:
             if node.tensor != tensor:
                 continue
+            known, running = list(path.exprs[:depth]), []
             for loop, e in zip(path.coordinates[depth:], path.exprs[depth:], strict=True):
-                spelled_out = isinstance(loop, Member) and loop.binding in (Binding.UNROLL, Binding.VECTOR)
-                if isinstance(loop, Member) and not spelled_out and used & e.names():
-                    return loop.name
+                if isinstance(loop, Member) and loop.binding not in (Binding.UNROLL, Binding.VECTOR):
+                    running.append((loop.name, e))
+                else:
+                    known.append(e)
+            for subscript in (e for a in accesses for e in a.subscripts if e is not None):
+                if not _follows(schedule, subscript, known):
+                    return next((name for name, e in running if e.names() & subscript.names()), running[0][0])
     return ""
+
+
+def _follows(schedule: Schedule, e: Affine, known: list[Affine]) -> bool:
+    """Whether the values of `known` determine that of `e`."""
+    sizes = schedule.function.sizes
+    names = sorted({n for x in (e, *known) for n in x.names()} - set(sizes))
+    other = {n: dim(f"{n}'") for n in names}
+    conditions = [f"{x} = {x.substitute(other)}" for x in known]
+    different = poly.set_text(
+        sizes, "R", (*names, *(f"{n}'" for n in names)), (*conditions, f"{e} != {e.substitute(other)}")
+    )
+    return poly.is_empty(different)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

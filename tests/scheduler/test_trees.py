@@ -96,6 +96,10 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "unroll": (matmul(6, 7, 5), (Split("k", 2), Unroll("k.i"))),
     "sequential": (matmul(6, 7, 5), (Parallel("C.i"), Sequential("C.i"))),
     "separate": (matmul(6, 7, 5), (Tile(("C.i", "C.j"), (4, 4)), Separate("C.i.o"), Separate("C.j.o"))),
+    "separate_tiles_in_blocks": (
+        matmul(14, 5, 3),
+        (Split("C.i", 8), Split("C.i.i", 4), Separate("C.i.i.o"), Unroll("C.i.i.i")),
+    ),
     "separate_lower_bound": (blur(9), (Split("b.i", 4), Separate("b.i.o"))),
     "index_set_split": (heat(3, 9), (IndexSetSplit("step.i", 4),)),
     "index_set_split_outer": (matmul(6, 7, 5), (IndexSetSplit("C.i", 2), Parallel("C.i.tail"))),

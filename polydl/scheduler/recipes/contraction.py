@@ -35,6 +35,7 @@ __all__ = ["Contraction", "find_contraction", "schedule_contraction"]
 
 
 _MOST_UNROLLED = 384  # multiply-adds spelled out in one tile
+_LINE = 64  # bytes
 _LEAST_LANES = 4  # shorter vectors do not pay for the tile around them
 
 
@@ -120,6 +121,8 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     vector = _vector_axis(function, update, epilogue, outer)
     if vector is None or _axis_extent(update, vector) < _LEAST_LANES:
         return None
+    if isinstance(computation.value, Load) and _reduces_rows(function, computation.value, vector, r.axes):
+        return None
     reuse = [
         a
         for a in outer
@@ -130,6 +133,14 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     return Contraction(
         update, init, epilogue, outer, r.axes, vector, () if ragged else tuple(reversed(reuse))
     )
+
+
+def _reduces_rows(function: Function, load: Load, vector: str, reduced: tuple[str, ...]) -> bool:
+    """Whether a reduction runs along memory and lanes along `vector` would lie in lines of their own."""
+    tensor = function.tensor(load.buffer)
+    step = stride(tensor, load.index, vector)
+    apart = step is None or abs(step) * tensor.dtype.bytes > _LINE
+    return apart and any(stride(tensor, load.index, a) == 1 for a in reduced)
 
 
 def _is_point(index: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
