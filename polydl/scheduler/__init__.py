@@ -1,18 +1,8 @@
 """Schedules: the transformations, the `Schedule` value, and recipes."""
 
+from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
-from polydl.scheduler.loops import (
-    Collapse,
-    Distribute,
-    Fuse,
-    Parallel,
-    Reorder,
-    Sequential,
-    Split,
-    Tile,
-    Unroll,
-    Vectorize,
-)
+from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import IndexSetSplit, Separate

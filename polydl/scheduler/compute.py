@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -15,6 +15,7 @@ from polydl.poly import initial_tree
 from polydl.poly.tree import Tree
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
+from polydl.targets import Target
 
 __all__ = [
     "Accumulate",
@@ -64,6 +65,13 @@ class Inline(Transform):
         if tree is None:
             raise NotApplicable(f"{self.computation} is the only computation")
         return Rewritten(normalise(without_allocation(tree, producer.target)), inlined)
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        temporaries = {t.name for t in schedule.function.of_role(TensorRole.TEMPORARY)}
+        for c in schedule.function.computations:
+            if c.target in temporaries and c.reduction is None:
+                yield cls(c.name)
 
 
 def _require_inlinable(function: Function, producer: Computation) -> None:
@@ -140,6 +148,12 @@ class Accumulate(Transform):
             function, computations=computations, tensors=with_temporary(function.tensors, temporary)
         )
         return Rewritten(original_tree(new), new)
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        for c in schedule.function.computations:
+            if c.reduction is not None and c.reduction.init is not None:
+                yield cls(c.name)
 
 
 def require_pure_reduction(c: Computation) -> None:
@@ -232,6 +246,14 @@ class Privatize(Transform):
         new = replace(function, computations=computations, tensors=with_temporary(function.tensors, partial))
         return Rewritten(original_tree(new), new)
 
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """One partial result for each lane of a vector, or for each core."""
+        for c in schedule.function.computations:
+            lanes = target.lanes(schedule.function.tensor(c.target).dtype.bytes)
+            for axis in c.reduction.axes if c.reduction is not None else ():
+                yield from (cls(c.name, axis, n) for n in sorted({lanes, 2 * lanes, target.cores}) if n > 1)
+
 
 def fresh(base: str, taken: Container[str]) -> str:
     """`base`, or `base` with a number, that is not taken."""
@@ -248,7 +270,9 @@ def fresh_name(function: Function, base: str) -> str:
 def original_tree(function: Function) -> Tree:
     """The tree of the function's original order; NotApplicable where an explicit one does not know its statements."""
     if function.order is not None:
-        raise NotApplicable(f"{function.name} has an explicit original order", why="its statements would change")
+        raise NotApplicable(
+            f"{function.name} has an explicit original order", why="its statements would change"
+        )
     return normalise(initial_tree(scop_of(function)))
 
 

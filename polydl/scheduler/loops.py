@@ -1,29 +1,18 @@
-"""Transformations of loops: split, tile, reorder, fuse, distribute, skew, and bindings."""
+"""Transformations of loops: split, tile, reorder, fuse, distribute and collapse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 from polydl.errors import NotApplicable
-from polydl.poly.tree import Band, Filter, Member, Selection, Sequence, members
+from polydl.poly.tree import Band, Filter, Member, Selection, Sequence, members, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
 from polydl.targets import Target
-from polydl.vocabulary import Binding
 
-__all__ = [
-    "Collapse",
-    "Distribute",
-    "Fuse",
-    "Parallel",
-    "Reorder",
-    "Sequential",
-    "Split",
-    "Tile",
-    "Unroll",
-    "Vectorize",
-]
+__all__ = ["Collapse", "Distribute", "Fuse", "Reorder", "Split", "Tile"]
 
 
 def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
@@ -97,6 +86,14 @@ class Tile(Transform):
         new = Band(band.members[:first] + tiles + between + points + band.members[last + 1 :], band.child)
         return Rewritten(replace_at(schedule.tree, path, new))
 
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Pairs of neighbouring loops in tiles that suit registers, and ones that suit the first cache."""
+        for node in walk(schedule.tree):
+            if isinstance(node, Band):
+                for a, b in pairwise(m.name for m in node.members):
+                    yield from (cls((a, b), sizes) for sizes in ((4, 16), (8, 32), (32, 32), (64, 64)))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reorder(Transform):
@@ -123,6 +120,13 @@ class Reorder(Transform):
         order = iter(self.loops)
         new = tuple(by_name[next(order)] if m.name in self.loops else m for m in band.members)
         return Rewritten(replace_at(schedule.tree, path, Band(new, band.child)))
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Each pair of loops of a band exchanged."""
+        for node in walk(schedule.tree):
+            if isinstance(node, Band):
+                yield from (cls((b, a)) for a, b in combinations((m.name for m in node.members), 2))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -177,6 +181,15 @@ class Fuse(Transform):
         new = Sequence((*rest[0], Filter(selections, fused), *rest[1]))
         return Rewritten(replace_at(tree, parent, new))
 
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """The outermost loops of each two neighbouring branches."""
+        for node in walk(schedule.tree):
+            if isinstance(node, Sequence):
+                for a, b in pairwise(f.child for f in node.children):
+                    if isinstance(a, Band) and isinstance(b, Band):
+                        yield cls((a.members[0].name, b.members[0].name))
+
 
 def _united(branches: list[Filter]) -> tuple[Selection, ...]:
     """What any of the branches selects."""
@@ -224,6 +237,12 @@ class Distribute(Transform):
         new = normalise(Band(band.members[:k], Sequence(tuple(branches))))
         return Rewritten(replace_at(tree, path, new))
 
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        for node in walk(schedule.tree):
+            if isinstance(node, Band) and isinstance(node.child, Sequence):
+                yield cls(node.members[-1].name)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Collapse(Transform):
@@ -252,74 +271,3 @@ class Collapse(Transform):
                 schedule.tree, path, Band((*band.members[:k], merged, *band.members[k + 2 :]), band.child)
             )
         )
-
-
-def _bind(schedule: Schedule, loop: str, binding: Binding) -> Rewritten:
-    path, band, k = band_of(schedule.tree, loop)
-    bound = replace(band.members[k], binding=binding)
-    new = Band((*band.members[:k], bound, *band.members[k + 1 :]), band.child)
-    return Rewritten(replace_at(schedule.tree, path, new))
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Parallel(Transform):
-    """Run the iterations of a loop on different threads.
-
-    legal if: the loop carries no dependence, not even of a reduction
-    """
-
-    loop: str
-
-    def rewrite(self, schedule: Schedule) -> Rewritten:
-        return _bind(schedule, self.loop, Binding.PARALLEL)
-
-    @classmethod
-    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
-        if isinstance(schedule.tree, Band):
-            yield cls(schedule.tree.members[0].name)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Vectorize(Transform):
-    """Make the iterations of an innermost loop the lanes of vector instructions.
-
-    legal if: the loop carries no dependence, except of a reduction where reassociation is allowed (lanes are combined)
-    """
-
-    loop: str
-
-    def rewrite(self, schedule: Schedule) -> Rewritten:
-        if schedule.member_range(self.loop) is None:
-            raise NotApplicable(
-                f"the extent of loop {self.loop} is not a constant",
-                next=f"Split('{self.loop}', …) and vectorise {self.loop}.i",
-            )
-        return _bind(schedule, self.loop, Binding.VECTOR)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Unroll(Transform):
-    """Spell out the iterations of a loop with a constant extent.
-
-    legal if: always
-    """
-
-    loop: str
-
-    def rewrite(self, schedule: Schedule) -> Rewritten:
-        if schedule.member_range(self.loop) is None:
-            raise NotApplicable(
-                f"the extent of loop {self.loop} is not a constant",
-                next=f"Split('{self.loop}', …) and unroll {self.loop}.i",
-            )
-        return _bind(schedule, self.loop, Binding.UNROLL)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Sequential(Transform):
-    """Take back a binding."""
-
-    loop: str
-
-    def rewrite(self, schedule: Schedule) -> Rewritten:
-        return _bind(schedule, self.loop, Binding.SEQUENTIAL)

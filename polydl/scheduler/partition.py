@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine, FloorDiv, Mod
-from polydl.poly.tree import Band, Filter, Leaf, Selection, Sequence, Tree, statements_below
+from polydl.poly.tree import Band, Filter, Leaf, Selection, Sequence, Tree, members, statements_below
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, rename_members, replace_at, restrict, unique_name
+from polydl.targets import Target
 
 __all__ = ["IndexSetSplit", "Separate"]
 
@@ -58,6 +60,14 @@ class Separate(Transform):
         if k:
             new = Band(band.members[:k], new)
         return Rewritten(replace_at(tree, path, new))
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """The outer loops of splits that do not divide their extent."""
+        for m in members(schedule.tree):
+            tiles = [_tiles(schedule, s, e) for s, e in m.exprs]
+            if any(t is not None and t.full() != "true" for t in tiles):
+                yield cls(m.name)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

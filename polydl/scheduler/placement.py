@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from polydl.dsl.function import Axis, Computation, Function
@@ -10,12 +11,13 @@ from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Load, as_expr
 from polydl.poly.affine import Affine, FloorDiv, dim
-from polydl.poly.tree import Allocate
+from polydl.poly.tree import Allocate, members
 from polydl.scheduler.compute import fresh, fresh_name, require_pure_reduction
 from polydl.scheduler.nests import Nest, Place, insert, place_of, window
 from polydl.scheduler.packing import redirected, tile_axes, with_computation
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
+from polydl.targets import Target
 from polydl.vocabulary import Memory
 
 __all__ = ["ComputeAt"]
@@ -53,6 +55,18 @@ class ComputeAt(Transform):
             return _recomputed(schedule, self, producer, consumer, reads)
         return _moved(schedule, self, producer, reads)
 
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Every producer at every loop of every reader of its tensor, both ways."""
+        for producer in schedule.function.computations:
+            for consumer in schedule.function.computations:
+                if consumer is producer or all(x.buffer != producer.target for x in loads(consumer.value)):
+                    continue
+                for m in members(schedule.tree):
+                    if consumer.name in dict(m.exprs):
+                        yield cls(producer.name, m.name, consumer.name)
+                        yield cls(producer.name, m.name, consumer.name, True)
+
 
 def _kept(c: Computation, *, as_variables: bool = False) -> tuple[Axis, ...] | tuple[Expr, ...]:
     """The axes of a computation that are not reduced."""
@@ -85,7 +99,9 @@ def _moved(schedule: Schedule, t: ComputeAt, producer: Computation, reads: list[
     nests = []
     for s in statements:
         rests = ((a.name, _rest(a.name, outer)) for a in s.axes)
-        nests.append(Nest(s.name, outer, tuple((f"{s.name}.{name}", e) for name, e in rests if e is not None)))
+        nests.append(
+            Nest(s.name, outer, tuple((f"{s.name}.{name}", e) for name, e in rests if e is not None))
+        )
     return Rewritten(insert(tree, t.loop, nests))
 
 

@@ -9,19 +9,9 @@ from typing import Any, Final, get_type_hints
 
 from polydl.dsl.tensor import Layout
 from polydl.errors import InvalidProgram
+from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
-from polydl.scheduler.loops import (
-    Collapse,
-    Distribute,
-    Fuse,
-    Parallel,
-    Reorder,
-    Sequential,
-    Split,
-    Tile,
-    Unroll,
-    Vectorize,
-)
+from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import IndexSetSplit, Separate

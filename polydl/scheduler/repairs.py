@@ -9,8 +9,9 @@ from polydl.errors import IllegalSchedule, InvalidProgram, NotApplicable, Polyhe
 from polydl.poly import Violation
 from polydl.poly.affine import dim
 from polydl.poly.tree import members
+from polydl.scheduler.bindings import Parallel, Vectorize
 from polydl.scheduler.compute import Privatize
-from polydl.scheduler.loops import Fuse, Parallel, Vectorize
+from polydl.scheduler.loops import Fuse
 from polydl.scheduler.motion import Shift, Skew
 from polydl.scheduler.schedule import Schedule, Transform
 from polydl.scheduler.storage import Local

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from polydl import poly
@@ -10,9 +11,10 @@ from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Var, and_
 from polydl.poly.affine import Affine, dim
-from polydl.poly.tree import Allocate, Band, Member, Tree, map_tree, walk
+from polydl.poly.tree import Allocate, Band, Member, Tree, map_tree, members, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, replace_at
+from polydl.targets import Target
 from polydl.vocabulary import Binding, Memory
 
 __all__ = ["Local", "SetLayout", "SetMemory"]
@@ -52,6 +54,15 @@ class Local(Transform):
         if schedule.function.sizes or len(self.loops) > 1:
             poly.footprint(schedule.scop, tree, self.tensor)  # NotApplicable where it has no constant size
         return Rewritten(tree)
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Every temporary at every loop around all its users."""
+        for t in schedule.function.of_role(TensorRole.TEMPORARY):
+            users = {s.name for s in schedule.scop.statements if any(a.tensor == t.name for a in s.accesses)}
+            for m in members(schedule.tree):
+                if users and users <= {s for s, _ in m.exprs}:
+                    yield cls(t.name, (m.name,))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -19,8 +19,9 @@ from math import prod
 from polydl.dsl.function import Axis, Computation, Function, StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
 from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
+from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate
-from polydl.scheduler.loops import Fuse, Parallel, Reorder, Split, Unroll, Vectorize
+from polydl.scheduler.loops import Fuse, Reorder, Split
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, copies, loops_of, reads, stride, uses

@@ -10,8 +10,9 @@ from polydl.dsl.tensor import TensorRole
 from polydl.ir.expr import Call, Load, walk
 from polydl.poly.affine import dim
 from polydl.poly.tree import Band, Filter, Member, Sequence, Tree, children, statements_below
+from polydl.scheduler.bindings import Parallel, Vectorize
 from polydl.scheduler.compute import Inline, Privatize
-from polydl.scheduler.loops import Collapse, Fuse, Parallel, Reorder, Split, Vectorize
+from polydl.scheduler.loops import Collapse, Fuse, Reorder, Split
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, extent, innermost_band, loops_of, reads, run, stride
 from polydl.scheduler.schedule import Schedule

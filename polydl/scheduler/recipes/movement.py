@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from polydl.dsl.function import StatementDef
 from polydl.ir.expr import Load, walk
 from polydl.poly.tree import Band, Member
-from polydl.scheduler.loops import Reorder, Split, Unroll, Vectorize
+from polydl.scheduler.bindings import Unroll, Vectorize
+from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, copies, extent, innermost_band, reads, run, stride
 from polydl.scheduler.recipes.generic import collapse_contiguous

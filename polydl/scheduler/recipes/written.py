@@ -13,7 +13,8 @@ from polydl.ir.expr import Expr, Load, walk
 from polydl.poly.affine import dim
 from polydl.poly.tree import Band, Member, Tree, children, members
 from polydl.poly.tree import walk as walk_tree
-from polydl.scheduler.loops import Parallel, Reorder, Split, Vectorize
+from polydl.scheduler.bindings import Parallel, Vectorize
+from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.partition import Separate
 from polydl.scheduler.recipes.common import attempt, reads
 from polydl.scheduler.schedule import Schedule
