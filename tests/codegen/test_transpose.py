@@ -147,3 +147,21 @@ kernel copy(in x: f32[35], out y: f32[35]):
   for z in 0..35:
     y[z] = x[z]
 """).body
+
+
+@pytest.mark.parametrize("target", LEVELS)
+def test_the_first_lanes_of_a_stride(target: str) -> None:
+    """Any number of lanes, the last one at the very end of the buffer, without gathers for small strides."""
+    machine = level(target)
+    for dtype in (F32, F64, I8):
+        lanes = machine.lanes(dtype.bytes)
+        for stride in (2, 3, 5):
+            for count in range(1, min(lanes, 20) + 1):
+                kernel = parse_kernel(f"""
+kernel pick(in x: {dtype.name}[{stride * (count - 1) + 1}], out y: {dtype.name}[{count}]):
+  vector for t in 0..{count} length {count}:
+    y[t] = x[{stride} * t]
+""")
+                check(kernel, machine)
+                if count > 4 and stride < 3:
+                    assert "gather" not in emit_llvm(kernel, machine)

@@ -229,6 +229,9 @@ class Expressions:
             loaded = self.memory.load(place, element, None)
             self._loaded[-1][key] = loaded
             return loaded if e.mask is None else self.ops.select(own, loaded, self._zero(e))
+        first = _first_lanes(e.mask) if mask is None else None
+        if own is not None and first is not None:
+            return self.memory.load_first(place, element, first, own)
         loaded = self.memory.load(place, element, own)
         if own is None:
             self._loaded[-1][key] = loaded
@@ -312,3 +315,12 @@ def _decide(op: str, low: int, high: int) -> bool | None:
             return True if low == high == 0 else False if low > 0 or high < 0 else None
         case _:
             return True if low > 0 or high < 0 else False if low == high == 0 else None
+
+
+def _first_lanes(mask: Expr | None) -> int | None:
+    """How many lanes a mask sets where they are the first ones, a constant number of them; else None."""
+    match mask:
+        case Binary("lt", Ramp(Const(value=low), 1, lanes), Const(value=high)) if low < high:
+            return min(int(high) - int(low), lanes)
+        case _:
+            return None

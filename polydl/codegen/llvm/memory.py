@@ -120,7 +120,7 @@ class Memories:
         if lanes > 1 and element.lane == 0 and mask is None:
             return self.b.splat(self.load(place, self._base(element), None), lanes)
         if lanes > 1 and element.lane != 1:
-            shuffled = self._strided(place, element) if mask is None and place.dtype != BOOL else None
+            shuffled = self._strided(place, element, lanes) if mask is None else None
             return shuffled if shuffled is not None else self._gather(place, element, mask)
         pointer, align = self.address(place, self._base(element))
         kind = memory_type(place.dtype, lanes)
@@ -142,13 +142,23 @@ class Memories:
             value = self.load(place, element, None)
         return branch.phi(branch.close(), value, Value(*_zero(place.dtype)))
 
-    def _strided(self, place: Place, element: Affine) -> Value | None:
-        """Lanes a stride apart as shuffles of contiguous loads; None where a gather is as good.
+    def load_first(self, place: Place, element: Affine, count: int, mask: Value) -> Value:
+        """As `load` with a mask that is known to have just the first `count` lanes set."""
+        strided = not element.is_vector_sum and element.lane > 1 and place.memory != Memory.REGISTER
+        shuffled = self._strided(place, element, count) if strided else None
+        if shuffled is None:
+            return self.load(place, element, mask)
+        return self.ops.select(mask, shuffled, Value(*_zero(place.dtype)))
+
+    def _strided(self, place: Place, element: Affine, count: int) -> Value | None:
+        """`count` lanes a stride apart as shuffles of contiguous loads; None where a gather is as good.
 
         A column of a register tile comes out of its transposition. In memory overlapping loads reach from the first
         element that is asked for exactly to the last.
         """
         lanes, stride = element.lanes, element.lane
+        if place.dtype == BOOL:
+            return None
         width = min(lanes, stride & -stride) if stride > 0 else 0
         if place.memory == Memory.REGISTER and not element.terms and width >= _LEAST_WIDTH:
             k = element.const % width
@@ -156,10 +166,12 @@ class Memories:
             return column(self.b, [self._run(place, element, start, width) for start in starts], k)
         if not 1 < stride <= min(lanes, _LARGEST_STRIDE):
             return None
-        last = stride * (lanes - 1) + 1 - lanes
-        starts = [min(p * lanes, last) for p in range(stride)]
+        last = stride * (count - 1) + 1 - lanes
+        if last < 0:
+            return None
+        starts = [*range(0, last, lanes), last]
         pieces = [self._run(place, element, element.const + start, lanes) for start in starts]
-        return every(self.b, pieces, starts, stride, lanes)
+        return every(self.b, pieces, starts, stride, count)
 
     def _run(self, place: Place, element: Affine, start: int, lanes: int) -> Value:
         """`lanes` contiguous elements from `start` (beside the varying part of `element`)."""

@@ -31,16 +31,19 @@ def column(b: FunctionBuilder, rows: Sequence[Value], k: int) -> Value:
     return parts[0]
 
 
-def every(b: FunctionBuilder, pieces: Sequence[Value], starts: Sequence[int], stride: int, lanes: int) -> Value:
-    """Elements 0, stride, 2*stride, … of a run whose elements `starts[i]`, … the vector `pieces[i]` holds."""
-    width = pieces[0].lanes
+def every(b: FunctionBuilder, pieces: Sequence[Value], starts: Sequence[int], stride: int, count: int) -> Value:
+    """Elements 0, stride, 2*stride, … of a run whose elements `starts[i]`, … the vector `pieces[i]` holds.
+
+    There are `count` of them; further lanes hold anything.
+    """
+    width = lanes = pieces[0].lanes
     where: list[tuple[int, int]] = []  # for each lane the piece, as late as possible, and the place in it
-    for i in range(lanes):
+    for i in range(count):
         piece = max(p for p, start in enumerate(starts) if start <= i * stride)
         where.append((piece, i * stride - starts[piece]))
     total = pieces[0]
     if len(pieces) == 1:
-        return _shuffle(b, total, total, [place for _, place in where])
+        return _shuffle(b, total, total, [place for _, place in where] + [_ANY] * (lanes - count))
     for p in range(1, len(pieces)):
         mask = [_ANY] * lanes
         for i, (piece, place) in enumerate(where):
