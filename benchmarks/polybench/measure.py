@@ -31,7 +31,7 @@ class Entry:
     contestant: str
     samples: tuple[float, ...] = ()
     compile_seconds: float = 0.0
-    error: float = 0.0  # largest difference from the first contestant, relative to the output's largest value
+    error: float = 0.0  # largest difference from the first C, relative to the output's largest value
     failure: str = ""
 
     @property
@@ -97,7 +97,7 @@ def measure(
     seconds: float,
     constants: bool,
 ) -> Result:
-    """Race the contestants: build all, compare outputs with those of the first that runs, then time them in turns.
+    """Race the contestants: build all, compare outputs with those of the first C that runs, then time them in turns.
 
     Every run starts from fresh data; only the kernel is timed. Rounds rotate the order and end after `rounds`, or when
     the timed runs of one contestant have taken `seconds`. Whoever is wrong is named and not timed.
@@ -111,7 +111,7 @@ def measure(
     turns = [_prepare(kernel, size, name, folder, threads, constants) for name in contestants]
     fresh = kernel.data(size)
     wanted: Data | None = None
-    for turn in turns:
+    for turn in sorted(turns, key=lambda turn: turn.name == POLYDL):  # plain C says what is right
         if turn.call is None:
             continue
         data = _copy(fresh)
@@ -143,7 +143,7 @@ def _prepare(kernel: Kernel, size: str, name: str, folder: Path, threads: int, c
         elif why := baseline.available(name):
             turn.failure = why
         else:
-            turn.call = baseline.build(kernel, size, name, folder, threads=threads, constants=constants)
+            turn.call = baseline.build(kernel, size, name, folder, constants=constants)
     except PolydlError as error:
         turn.failure = error.what
     turn.compile_seconds = time.perf_counter() - start
