@@ -64,5 +64,7 @@ def test_two_threads(name: str) -> None:
     sizes = {n: 33 + 5 * k for k, n in enumerate(program.sizes.split())}
     arguments = program.make(np.random.default_rng(2), **sizes)
     wanted = expected(name, arguments, sizes)
-    polydl.loops(threads=2)(program.function)(**arguments)
+    parallel = polydl.loops(threads=2)(program.function)
+    parallel(**arguments)
+    parallel.compile().close()
     same({n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}, wanted)

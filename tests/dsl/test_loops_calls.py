@@ -30,7 +30,7 @@ def scale(n: "size", s: "f64", A: "f64[N, 3]", B: "f64[N, 3]") -> None:
             A[i, j] = s * B[i, j]
 
 
-@polydl.loops
+@polydl.loops(threads=1)
 def totals(x: "f64[N, M]", y: "f64[N]") -> None:
     for i in range(N):
         for j in range(M):
@@ -133,7 +133,9 @@ def test_a_schedule_of_ones_own() -> None:
     arguments = PROGRAMS["gemm"].make(np.random.default_rng(0), **sizes)
     wanted = {n: np.copy(a) for n, a in arguments.items()}
     bound(PROGRAMS["gemm"].function, sizes)(**wanted)
-    program.scheduled(schedule)(**arguments)
+    scheduled = program.scheduled(schedule)
+    scheduled(**arguments)
+    scheduled.compile().close()
     np.testing.assert_allclose(arguments["C"], wanted["C"], rtol=1e-12)
     with pytest.raises(UsageError, match="not one of gemm"):
         program.scheduled(totals.schedule())
@@ -174,7 +176,7 @@ def test_functions_updated_in_place_are_no_functions_of_inputs() -> None:
     function = capture(PROGRAMS["trisolv"].function).function
     assert function.tensor("x").role is TensorRole.INOUT
     assert function.tensor("L").role is TensorRole.INPUT
-    module = compile_function(function)
+    module = compile_function(function, threads=1)
     with pytest.raises(InvalidInput, match="in place"):
         module(np.eye(2), np.zeros(2), np.ones(2))
     with pytest.raises(InvalidInput, match="not all given"):
