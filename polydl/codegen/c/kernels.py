@@ -37,7 +37,7 @@ from polydl.ir.kernel import (
     Stmt,
     Store,
 )
-from polydl.ir.rewrite import EMPTY, block, free_variables, loads, map_stmts, substitute_stmt
+from polydl.ir.rewrite import EMPTY, block, loads, map_stmts, substitute_stmt
 from polydl.ir.simplifier import Range, Simplifier
 from polydl.ir.simplify import simplify_stmt
 from polydl.targets import Target
@@ -238,17 +238,17 @@ class _KernelEmitter:
         self.e.known = here
 
     def _let(self, s: Let) -> None:
-        if s.var not in free_variables(s.body):
-            self._statement(s.body)
-            return
         value = self.e.value(s.value)
         name = self.names.fresh(s.var)
         kind = "bool" if value.dtype == BOOL and value.lanes == 1 else self.lib.type(value.element, value.lanes)
+        here = len(self.lines)
         self._line(f"const {kind} {name} = {value.text};")
         bound = Value(name, value.dtype, value.lanes, value.bits)
         known = Range(*self.e.known.interval(s.value)) if s.value.dtype.is_integer else None
         self._bound(s.var, bound, known, s.body)
         self.names.release([name])
+        if not any(re.search(rf"\b{name}\b", line) for line in self.lines[here + 1 :]):
+            del self.lines[here]  # what is known here made it superfluous
 
     # ---- local buffers ---------------------------------------------------------------------------
 
