@@ -16,7 +16,15 @@ from typing import Any, Final
 from polydl.dtypes import DType, by_name, from_numpy
 from polydl.errors import InvalidProgram, OutOfBounds
 
-__all__ = ["ArrayParameter", "Parameter", "ScalarParameter", "SizeParameter", "Source", "read_parameters"]
+__all__ = [
+    "ArrayParameter",
+    "Parameter",
+    "ScalarParameter",
+    "SizeParameter",
+    "Source",
+    "outside",
+    "read_parameters",
+]
 
 _ANNOTATION: Final = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 _EXAMPLE: Final = 'write "f64[N, M]" for an array, "f64" for a scalar, "size" for a size'
@@ -116,6 +124,17 @@ class Source:
 def _characters(line: str, offset: int) -> int:
     """A column of `ast`, which counts bytes of UTF-8, in characters."""
     return len(line.encode()[:offset].decode(errors="ignore"))
+
+
+def outside(function: Callable[..., Any]) -> dict[str, Any]:
+    """The names that a function takes from around it, with their present values."""
+    found: dict[str, Any] = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # of an enclosing function, and not assigned yet
+            found.pop(name, None)
+    return found
 
 
 def read_parameters(source: Source) -> Iterator[Parameter]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from polydl.dsl.capture import Source
+from polydl.dsl.capture_functions import ARITIES, EXTREMES, FUNCTIONS
 from polydl.dsl.polyhedral import condition_text, from_affine, to_affine
 from polydl.dsl.tensor import Tensor
 from polydl.dtypes import BOOL, F64, INDEX, DType, from_numpy
@@ -35,15 +36,6 @@ _OPERATORS: Final[dict[type[ast.operator], str]] = {
 _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
-_FUNCTIONS: Final[dict[str, str]] = {  # of the modules math and numpy -> of the DSL
-    "exp": "exp", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh",
-    "sinh": "sinh", "cosh": "cosh", "asin": "asin", "acos": "acos", "atan": "atan", "arcsin": "asin",
-    "arccos": "acos", "arctan": "atan", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "arcsinh": "asinh",
-    "arccosh": "acosh", "arctanh": "atanh", "erf": "erf", "pow": "pow", "power": "pow", "floor": "floor",
-    "ceil": "ceil", "trunc": "trunc", "fmod": "fmod", "fma": "fma",
-}  # fmt: skip
-_EXTREMES: Final = {"min": "min", "max": "max", "minimum": "min", "maximum": "max", "fmin": "", "fmax": ""}
-_ARITIES: Final = {"pow": 2, "fmod": 2, "fma": 3}
 
 
 @dataclass
@@ -55,6 +47,7 @@ class Scope:
     arrays: dict[str, Tensor] = field(default_factory=dict)  # parameters, and scalars as arrays of rank 0
     numbers: dict[str, Value] = field(default_factory=dict)  # sizes, names for affine expressions, iterators
     finished: set[str] = field(default_factory=set)  # iterators whose loop is over
+    places: list[tuple[ast.Subscript, Load]] = field(default_factory=list)  # where array elements are named
 
     # -- values --------------------------------------------------------------------------------------------------
 
@@ -204,7 +197,9 @@ class Scope:
                 f"{base.id} has {tensor.rank} dimensions, here are {len(parts)} subscripts",
                 next="loop over the other dimensions" if len(parts) < tensor.rank else "drop a subscript",
             )
-        return tensor, tuple(self._subscript(p, tensor, d, gathers) for d, p in enumerate(parts))
+        index = tuple(self._subscript(p, tensor, d, gathers) for d, p in enumerate(parts))
+        self.places.append((node, tensor[index]))
+        return tensor, index
 
     def _subscript(self, node: ast.expr, tensor: Tensor, d: int, gathers: bool) -> Expr:
         if isinstance(node, ast.Slice):
@@ -405,7 +400,7 @@ class Scope:
                 node,
                 f"'{ast.unparse(node.func)}' cannot be called here",
                 why="a captured program calls functions of math and numpy on single values only",
-                next=f"use one of abs, min, max, {', '.join(sorted(set(_FUNCTIONS)))}",
+                next=f"use one of abs, min, max, {', '.join(sorted(set(FUNCTIONS)))}",
             )
         operands = [self.value(a) for a in node.args]
         if (
@@ -419,22 +414,22 @@ class Scope:
         if name in ("abs", "fabs", "absolute") and len(operands) == 1:
             x = operands[0]
             return abs(x) if isinstance(x, int | float) else Unary("abs", x)
-        if _EXTREMES.get(name) and len(operands) >= 2:
+        if EXTREMES.get(name) and len(operands) >= 2:
             first, *rest = operands
             for x in rest:
                 if isinstance(first, int | float) and isinstance(x, int | float):
-                    first = min(first, x) if _EXTREMES[name] == "min" else max(first, x)
+                    first = min(first, x) if EXTREMES[name] == "min" else max(first, x)
                 else:
-                    first = Binary(_EXTREMES[name], *self._balanced(node, first, x))
+                    first = Binary(EXTREMES[name], *self._balanced(node, first, x))
             return first
-        function = _FUNCTIONS.get(name)
+        function = FUNCTIONS.get(name)
         if function == "pow" and len(operands) == 2:
             return self._power(node, *operands)
-        if function is None or len(operands) != _ARITIES.get(function, 1):
+        if function is None or len(operands) != ARITIES.get(function, 1):
             raise self.source.error(
                 node,
                 f"there is no function {ast.unparse(node.func)} of {len(operands)} values",
-                next=f"use one of abs, min, max, {', '.join(sorted(set(_FUNCTIONS)))}",
+                next=f"use one of abs, min, max, {', '.join(sorted(set(FUNCTIONS)))}",
             )
         floats = [x.dtype for x in operands if not isinstance(x, int | float) and x.dtype.is_float]
         dtype = floats[0] if floats else F64

@@ -21,7 +21,6 @@ choose are reductions: their instances may be reordered where the policy allows 
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -31,16 +30,16 @@ from polydl.dsl.capture import (
     Parameter,
     SizeParameter,
     Source,
+    outside,
     read_parameters,
 )
+from polydl.dsl.capture_bounds import prove_bounds
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, simple, sorted_axes, tree_of
 from polydl.dsl.capture_types import scalar_types
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Axis, Computation, Function, Reduction
-from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr
-from polydl.poly import bounds_violation
 
 __all__ = ["Captured", "capture"]
 
@@ -71,8 +70,7 @@ def capture(python: Callable[..., Any]) -> Captured:
     OutOfBounds, with an example, where an affine subscript can leave its array.
     """
     source = Source.of(python)
-    closure = inspect.getclosurevars(python)
-    return _Capture(source, Scope(source, {**python.__globals__, **closure.nonlocals})).run()
+    return _Capture(source, Scope(source, outside(python))).run()
 
 
 @dataclass
@@ -102,7 +100,7 @@ class _Capture:
                 self.source.tree, f"{self.source.name} computes nothing", next="assign to array elements"
             )
         function = self._function(nodes)
-        self._prove_bounds(function)
+        prove_bounds(self.scope, function, self.origins)
         return Captured(tuple(self.parameters), function)
 
     # -- names ---------------------------------------------------------------------------------------------------
@@ -408,21 +406,6 @@ class _Capture:
             tree_of(nodes),
         )
 
-    def _prove_bounds(self, function: Function) -> None:
-        stray = bounds_violation(scop_of(function))
-        if stray is None:
-            return
-        statement, array, sizes, instance, cell = stray
-        axes = [a.name for a in function.computation(statement).axes]
-        values = [f"{n} = {v}" for n, v in zip([*function.sizes, *axes], [*sizes, *instance], strict=True)]
-        shape = ", ".join(map(str, (_text(e) for e in function.tensor(array).shape)))
-        raise self.source.out_of_bounds(
-            self.origins[statement],
-            f"a subscript can leave {array}",
-            f"element [{', '.join(map(str, cell))}] is outside of [{shape}] for {', '.join(values)}",
-            "correct the bounds, or state what holds for the sizes: assert … before the first loop",
-        )
-
 
 def _loaded(node: ast.expr) -> ast.expr:
     """A target of an assignment as the expression that reads it."""
@@ -433,7 +416,3 @@ def _loaded(node: ast.expr) -> ast.expr:
             return ast.Subscript(_loaded(value), inner, ast.Load())
         case _:
             return node
-
-
-def _text(e: Expr) -> object:
-    return to_affine(e)

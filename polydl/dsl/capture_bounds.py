@@ -1,0 +1,52 @@
+"""The proof that a captured program stays inside its arrays, or the place in the source where it does not."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from polydl.dsl.capture_values import Scope
+from polydl.dsl.function import Function
+from polydl.dsl.polyhedral import loads, scop_of, to_affine
+from polydl.errors import InvalidProgram
+from polydl.ir.expr import Load
+from polydl.ir.interpret import evaluate
+from polydl.poly import bounds_violation
+
+__all__ = ["prove_bounds"]
+
+
+def prove_bounds(scope: Scope, function: Function, origins: Mapping[str, ast.stmt]) -> None:
+    """OutOfBounds, pointing at the subscripts, where an affine access can leave its array; `origins` of statements."""
+    stray = bounds_violation(scop_of(function))
+    if stray is None:
+        return
+    statement, array, sizes, instance, cell = stray
+    computation = function.computation(statement)
+    names = [*function.sizes, *(a.name for a in computation.axes)]
+    values = dict(zip(names, [*sizes, *instance], strict=True))
+    named = {e for e in loads(computation.value) if e.buffer == array}
+    named |= {function.tensor(computation.target)[computation.index]}
+    inside = {id(n) for n in ast.walk(origins[statement])}
+    culprits = [n for n, e in scope.places if id(n) in inside and e in named and _cell(e, values) == cell]
+    shape = ", ".join(str(to_affine(e)) for e in function.tensor(array).shape)
+    example = ", ".join(f"{n} = {v}" for n, v in values.items())
+    raise scope.source.out_of_bounds(
+        culprits[0] if culprits else origins[statement],
+        f"a subscript can leave {array}",
+        f"element [{', '.join(map(str, cell))}] is outside of [{shape}] for {example}",
+        "correct the bounds, or state what holds for the sizes: assert … before the first loop",
+    )
+
+
+def _cell(load: Load, values: Mapping[str, int]) -> tuple[int | None, ...]:
+    """The element that a load reads for these sizes and iterators; None for a subscript that depends on data."""
+    env = {n: np.int64(v) for n, v in values.items()}
+    return tuple(None if to_affine(e) is None else int(evaluate(e, env, _no_load)) for e in load.index)
+
+
+def _no_load(buffer: str, index: tuple[Any, ...]) -> Any:
+    raise InvalidProgram(f"an affine subscript reads {buffer}")
