@@ -20,8 +20,19 @@ if TYPE_CHECKING:
     from polydl.compiler import Compiled, build, compile_model
     from polydl.jit import LoopProgram, loops
     from polydl.runtime import Module, load
+    from polydl.scheduler.optimize import optimize
 
-__all__ = ["Compiled", "LoopProgram", "Module", "__version__", "build", "compile_model", "load", "loops"]
+__all__ = [
+    "Compiled",
+    "LoopProgram",
+    "Module",
+    "__version__",
+    "build",
+    "compile_model",
+    "load",
+    "loops",
+    "optimize",
+]
 
 _LAZY: Final = {
     "Compiled": "polydl.compiler",
@@ -30,6 +41,7 @@ _LAZY: Final = {
     "compile_model": "polydl.compiler",
     "load": "polydl.runtime",
     "loops": "polydl.jit",
+    "optimize": "polydl.scheduler.optimize",
     "LoopProgram": "polydl.jit",
 }
 

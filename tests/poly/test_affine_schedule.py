@@ -1,0 +1,81 @@
+"""isl's scheduler: its orders are judged legal, its facts are right, its work is bounded."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.polybench.kernels import KERNELS
+from polydl import poly
+from polydl.dsl import capture
+from polydl.errors import NotApplicable, PolyhedralBlowup
+from polydl.poly.affine_schedule import SchedulerOptions, affine_schedule
+from polydl.poly.full_tiles import full_tiles
+from polydl.scheduler.schedule import Schedule
+
+
+def _plain(name: str) -> Schedule:
+    return Schedule.of(capture(KERNELS[name].function).function)
+
+
+@pytest.mark.parametrize("fuse", ["min", "moderate", "max"])
+@pytest.mark.parametrize("name", ["gemm", "lu", "jacobi-2d", "floyd-warshall", "trisolv"])
+def test_every_order_is_legal(name: str, fuse: str) -> None:
+    s = _plain(name)
+    found = affine_schedule(s.scop, s.dependences, SchedulerOptions(fuse))
+    assert poly.check(s.scop, found.tree, s.dependences) is None
+    assert {n for b in found.bands for n in b.loops} == {m.name for m in poly.members(found.tree)}
+
+
+def test_a_product_has_two_loops_that_carry_nothing_and_a_permutable_band() -> None:
+    s = _plain("gemm")
+    (band,) = affine_schedule(s.scop, s.dependences).bands
+    assert (band.loops, band.coincident, band.permutable) == (("i", "j", "k"), (True, True, False), True)
+
+
+def test_min_fusion_makes_nests_of_their_own() -> None:
+    s = _plain("gemm")
+    assert isinstance(
+        affine_schedule(s.scop, s.dependences, SchedulerOptions("min")).tree, poly.tree.Sequence
+    )
+
+
+def test_a_stencil_is_skewed_until_it_is_permutable() -> None:
+    s = _plain("seidel-2d")
+    (band,) = affine_schedule(s.scop, s.dependences).bands
+    assert band.permutable
+    assert not any(band.coincident)
+    assert len(band.loops) == 3
+
+
+def test_the_budget_holds_and_leaves_isl_usable() -> None:
+    s = _plain("heat-3d")
+    with pytest.raises(PolyhedralBlowup):
+        affine_schedule(s.scop, s.dependences, operations=10_000)
+    s = _plain("gemm")
+    assert affine_schedule(s.scop, s.dependences).bands
+
+
+def test_full_tiles_of_a_triangle() -> None:
+    scop = _plain("syrk").scop
+    condition = full_tiles(scop, "S2", (("i", 4), ("j", 8)))
+    sizes = (("N", 20), ("M", 1))
+    domain = scop.statement("S2").domain
+    chosen = poly.set_text(scop.parameters, "S2", ("i", "j", "k"), (condition,))
+    inside = poly.points(domain, sizes)
+    points: dict[tuple[int, int], int] = {}
+    for i, j, _ in inside:
+        points[i // 4, j // 8] = points.get((i // 4, j // 8), 0) + 1
+    full = {p for p in inside if points[p[0] // 4, p[1] // 8] == 4 * 8}
+    assert full
+    assert set(poly.points(poly.intersect(domain, chosen), sizes)) == full
+
+
+def test_no_full_tile_is_said() -> None:
+    scop = Schedule.of(capture(_short).function).scop
+    with pytest.raises(NotApplicable):
+        full_tiles(scop, "S1", (("i", 4),))
+
+
+def _short(x: "f64[3]") -> None:  # type: ignore  # noqa: F821, UP037
+    for i in range(3):
+        x[i] = 1.0

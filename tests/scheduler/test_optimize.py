@@ -1,0 +1,67 @@
+"""Automatic schedules: legal, right, replayable, and never one predicted slower than the order as written."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.polybench.kernel import difference
+from benchmarks.polybench.kernels import KERNELS
+from polydl import loops, poly
+from polydl.poly.tree import members
+from polydl.scheduler.affine_order import AffineOrder
+from polydl.scheduler.optimize import candidates, optimize
+from polydl.scheduler.predict import predicted_time
+from polydl.scheduler.recipes import schedule_as_written
+from polydl.scheduler.schedule import Schedule
+from polydl.targets import parse
+from polydl.vocabulary import Binding
+from tests.polybench.references import reference
+
+_NAMES = (
+    "gemm", "2mm", "syrk", "trmm", "lu", "cholesky", "jacobi-2d", "seidel-2d", "floyd-warshall", "covariance",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_candidate_computes_what_numpy_does(name: str) -> None:
+    kernel = KERNELS[name]
+    program = loops(threads=2)(kernel.function)
+    chosen = optimize(program.function, program.target)
+    for schedule in dict.fromkeys([chosen, *candidates(program.function, program.target)]):
+        assert poly.check(schedule.scop, schedule.tree, schedule.dependences) is None
+        data = kernel.data("SMALL")
+        taken = kernel.parameters()
+        program.scheduled(schedule)(**{k: v for k, v in kernel.at("SMALL").items() if k in taken}, **data)
+        assert difference(kernel, kernel.data("SMALL"), data, reference(kernel, "SMALL")) < kernel.tolerance
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_nothing_predicted_slower_is_chosen(name: str) -> None:
+    program = loops(KERNELS[name].function)
+    plain = schedule_as_written(program.function, program.target)
+    chosen = optimize(program.function, program.target)
+    assert predicted_time(chosen, program.target) <= predicted_time(plain, program.target)
+
+
+def test_a_product_gets_register_tiles() -> None:
+    program = loops(
+        KERNELS["gemm"].function,
+    )
+    chosen = optimize(program.function, parse("x86-64-avx2"))
+    bindings = [m.binding for m in members(chosen.tree)]
+    assert Binding.UNROLL in bindings
+    assert Binding.VECTOR in bindings
+    assert isinstance(chosen.trace[0], AffineOrder)
+    assert Schedule.replay(program.function, chosen.trace).tree == chosen.tree
+
+
+def test_without_reordered_sums_none_is_reordered() -> None:
+    program = loops(KERNELS["gemm"].function)
+    chosen = optimize(program.function, program.target, reassociate=False)
+    assert poly.check(chosen.scop, chosen.tree, chosen.dependences, False) is None
+
+
+def test_a_small_budget_gives_the_order_as_written() -> None:
+    program = loops(KERNELS["gemm"].function)
+    plain = schedule_as_written(program.function, program.target)
+    assert optimize(program.function, program.target, operations=100).tree == plain.tree
