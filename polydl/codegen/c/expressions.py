@@ -291,7 +291,8 @@ class Expressions:
         dtype, lanes = x.dtype, x.lanes
         match function:
             case "fma":
-                return self._fma(*operands, exact=True)
+                first, second, third = operands
+                return self._fma(first, second, third, exact=True)
             case "pow" if exponent == 1.0:
                 return x
             case "pow" if (name := self.math.power(exponent, dtype, lanes)) is not None:

@@ -240,7 +240,7 @@ class MathLibrary:
             case 0.5:  # unlike sqrt: pow(-inf, 0.5) is inf, pow(-0, 0.5) is +0
                 return self._root(dtype, lanes)
             case _ if exponent in names:
-                name, line = names[float(exponent)]  # type: ignore[arg-type]
+                name, line = names[float(exponent)]
                 return self.lib.function(f"{name}_{suffix}", kind, f"{kind} x", lambda: [line])
         return None
 
