@@ -156,6 +156,7 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
                 data[0] in blocked
                 and graph.values[data[0]].shape[:2] == out.shape[:2]
                 and len(group.nodes) == 1
+                and not (surplus and len(data) > 1)
             )
         case op if op.startswith("Global") or kind_of(anchor) is GroupKind.POOL:
             wanted = data[0] in blocked
@@ -168,7 +169,8 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
             return False
     if not wanted:
         return False
-    # Every operand that has these channels must have the surplus lanes too; a sum over channels reads the true ones.
+    # Every operand that has these channels must have the surplus lanes too (constants are padded when they are packed);
+    # a sum over channels reads the true ones.
     summed = (
         {anchor.inputs[0]}
         if kind_of(anchor) is GroupKind.CONTRACTION and not depthwise(graph, anchor)
@@ -180,7 +182,7 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
                 continue
             shape = graph.values[i].shape
             aligned = len(shape) == len(out.shape) and shape[1] == channels
-            if aligned and i not in blocked and (surplus or prod(shape[2:]) > 1):
+            if i not in blocked and ((surplus and channels in shape) or (aligned and prod(shape[2:]) > 1)):
                 return False
     return True
 

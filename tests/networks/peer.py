@@ -14,10 +14,18 @@ import models
 from polydl.compiler import compile_graph
 from polydl.graph.importer import import_model
 from polydl.onnx_backend import prepare
+from polydl.targets import native, parse
 
 Array = np.ndarray[Any, Any]
 
 RTOL, ATOL = 1e-3, 1e-4
+LEVELS = ("x86-64", "x86-64-avx2", "x86-64-avx512", "native")
+"""Instruction sets that a network is compiled for, where this processor has them."""
+
+
+def runnable(level: str) -> bool:
+    """Has this processor everything that `level` uses?"""
+    return set(parse(level).features) <= set(native().features)
 
 
 def reference(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
