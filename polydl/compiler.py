@@ -37,6 +37,7 @@ from polydl.graph.passes import optimize
 from polydl.ir import print_kernel
 from polydl.peak import Peak, measure_peak
 from polydl.runtime import Module, save
+from polydl.scheduler.pictures import picture
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
@@ -188,7 +189,10 @@ def stages(
     dims: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """A stage of the compilation as text: graph, groups, tree, ast, loops, llvm or asm; of one group or of all."""
+    """A stage of the compilation as text: graph, groups, tree, ast, loops, llvm or asm; of one group or of all.
+
+    tree.svg and dependences.svg are pictures of one group.
+    """
     machine = parse(target)
     network = _Network.of(load_model(path, shapes=shapes, dims=dims), machine, progress or _silent)
     if stage == "graph":
@@ -200,6 +204,13 @@ def stages(
         )
     if stage == "groups":
         return "\n".join(network.describe(s) for s in chosen)
+    if stage.endswith(".svg"):
+        if len(chosen) != 1:
+            raise UsageError(
+                f"{stage} is a picture of one group, and there are {len(chosen)}",
+                next=f"--group with one of {', '.join(s.name for s in chosen)}",
+            )
+        return picture(network.schedule(chosen[0]), stage.removesuffix(".svg"))
     return "\n".join(f"# {s.name}\n{_stage(network.schedule(s), stage, machine)}" for s in chosen)
 
 

@@ -23,6 +23,8 @@ class Stage(str, Enum):
     LOOPS = "loops"
     LLVM = "llvm"
     ASM = "asm"
+    TREE_SVG = "tree.svg"
+    DEPENDENCES_SVG = "dependences.svg"
 
 
 def show(
@@ -42,11 +44,15 @@ def show(
 ) -> None:
     """Print a stage of the compilation: the graph, fusion groups, schedule trees, isl AST, loops, LLVM IR, assembly.
 
+    The stages tree.svg and dependences.svg are pictures of one group.
+
     Examples:
 
     polydl show model.onnx --stage groups
 
     polydl show model.onnx --stage loops --group conv1
+
+    polydl show model.onnx --stage tree.svg --group conv1 > conv1.svg
     """
     request = Request.of(path, target, shapes, dims, "f32")
     from polydl.compiler import stages

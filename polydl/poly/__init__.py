@@ -23,7 +23,17 @@ from polydl.poly.isl import budget, operations_spent
 from polydl.poly.legality import Violation, carried_by, check, independent, parallel_members
 from polydl.poly.model import Access, AccessKind, Box, Dependence, DependenceKind, Scop, Statement
 from polydl.poly.paths import Coordinate, Path, Position, common_coordinates, initial_tree, paths
-from polydl.poly.sets import count, extent, intersect, is_empty, is_subset, points, sample, set_text
+from polydl.poly.sets import (
+    count,
+    extent,
+    intersect,
+    is_empty,
+    is_subset,
+    pairs_text,
+    points,
+    sample,
+    set_text,
+)
 from polydl.poly.tree import (
     Allocate,
     Band,
@@ -99,6 +109,7 @@ __all__ = [
     "map_tree",
     "members",
     "operations_spent",
+    "pairs_text",
     "parallel_members",
     "parse_tree",
     "paths",

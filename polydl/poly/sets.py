@@ -24,6 +24,7 @@ __all__ = [
     "intersect",
     "is_empty",
     "is_subset",
+    "pairs_text",
     "points",
     "primed",
     "relation_text",
@@ -223,6 +224,12 @@ def count(text: str) -> int:
     if not value.is_int():
         raise InvalidProgram(f"the set '{text}' has no finite number of points")
     return int(value.to_python())
+
+
+@guarded
+def pairs_text(relation: str) -> str:
+    """isl text of the related pairs as one flat set: the coordinates of the source, then those of the sink."""
+    return str(map_of(relation).wrap().flatten())
 
 
 @guarded

@@ -6,6 +6,7 @@ from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, T
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import IndexSetSplit, Separate
+from polydl.scheduler.pictures import picture
 from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
@@ -43,4 +44,5 @@ __all__ = [
     "default_schedule",
     "from_json",
     "from_text",
+    "picture",
 ]

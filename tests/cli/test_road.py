@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ def test_show_every_stage(polydl: Command, package: Path, stage: str) -> None:
     result = polydl("show", package.with_name("linear.onnx"), "--stage", stage)
     assert result.code == 0, result.err
     assert result.out.strip()
+
+
+@pytest.mark.parametrize("stage", ["tree.svg", "dependences.svg"])
+def test_show_draws_one_group(polydl: Command, package: Path, stage: str) -> None:
+    model = package.with_name("linear.onnx")
+    groups = polydl("explain", model, "--threads", 1, "--rounds", 3, "--json").json["groups"]
+    drawn = polydl("show", model, "--stage", stage, "--group", groups[0]["name"])
+    assert drawn.code == 0, drawn.err
+    assert ElementTree.fromstring(drawn.out).tag.endswith("}svg")
 
 
 def test_explain_and_doctor(polydl: Command, package: Path) -> None:
