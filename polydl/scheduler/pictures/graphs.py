@@ -123,7 +123,7 @@ def _distance(dependence: Dependence) -> str:
     """The constant distance, or the sink as a function of the source; nothing where it is several."""
     if dependence.distance is not None:
         return f"({', '.join(map(str, dependence.distance))})".replace("-", "−")
-    pair = re.search(r"\{ \w*\[(.*?)\] -> \w*\[(.*?)\](?: : [^;]*)?\}", dependence.relation)
+    pair = re.search(r"\{ \w*\[([^\]]*)\] -> \w*\[([^\]]*)\](?: : [^;]*)?\}", dependence.relation)
     if pair is None:
         return ""
     source, sink = (", ".join(e.split(" = ")[-1] for e in side.split(", ")) for side in pair.groups())
@@ -131,16 +131,19 @@ def _distance(dependence: Dependence) -> str:
 
 
 def _place(layers: list[list[_Node]]) -> None:
-    """Places every layer from left to right, each node as near below what it hangs from as the others let it."""
+    """Places every layer from left to right, each node as near below what it hangs from as the others let it.
+
+    What hangs from nothing comes last.
+    """
     for layer in layers:
         wanted = {}
-        for k, node in enumerate(layer):
+        for node in layer:
             ends = [_end(a) for a in node.above]
-            wanted[id(node)] = sum(e.x for e in ends) / len(ends) if ends else k * 1000.0
+            wanted[id(node)] = sum(e.x for e in ends) / len(ends) if ends else math.inf
         layer.sort(key=lambda n: wanted[id(n)])
         right = -math.inf
         for node in layer:
-            left = max(right, wanted[id(node)] - node.width / 2)
+            left = max(right, wanted[id(node)] - node.width / 2 if node.above else 0.0)
             node.x = left + node.width / 2
             right = left + node.width + _GAP
         slack = sum(wanted[id(n)] - n.x for n in layer if n.above) / max(sum(bool(n.above) for n in layer), 1)
