@@ -31,6 +31,7 @@ from polydl.dsl.loops import Captured
 from polydl.errors import InvalidInput, UsageError
 from polydl.ir.interpret import evaluate
 from polydl.runtime import Module
+from polydl.scheduler.optimize import optimize
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
@@ -45,7 +46,7 @@ _WRITTEN: Final = (TensorRole.OUTPUT, TensorRole.INOUT)
 def loops(python: Callable[..., Any], /) -> LoopProgram: ...
 @overload
 def loops(
-    *, target: str | Target = ..., threads: int | None = ..., reassociate: bool = ...
+    *, target: str | Target = ..., threads: int | None = ..., reassociate: bool = ..., optimize: bool = ...
 ) -> Callable[[Callable[..., Any]], LoopProgram]: ...
 
 
@@ -56,17 +57,19 @@ def loops(
     target: str | Target = "native",
     threads: int | None = None,
     reassociate: bool = True,
+    optimize: bool = False,
 ) -> LoopProgram | Callable[[Callable[..., Any]], LoopProgram]:
     """Capture a Python function of loops over arrays; calls of the result run compiled code.
 
     Parameters are annotated: `"f64[N, M]"` an array, `"f64"` a scalar, `"size"` a size; sizes are also read off the
     shapes of the arrays. `reassociate`: whether sums and the like may be combined in another order than written.
+    `optimize`: whether the loops may be run in another order, tiled for registers and caches (`polydl.optimize`).
     InvalidProgram, pointing at the source, where the function is no static control part.
     """
     machine = parse(target) if isinstance(target, str) else target
 
     def decorate(function: Callable[..., Any]) -> LoopProgram:
-        return LoopProgram(function, capture(function), machine, threads, reassociate)
+        return LoopProgram(function, capture(function), machine, threads, reassociate, optimize=optimize)
 
     return decorate if python is None else decorate(python)
 
@@ -85,6 +88,8 @@ class LoopProgram:
         threads: int | None = None,
         reassociate: bool = True,
         schedule: Schedule | None = None,
+        *,
+        optimize: bool = False,
     ) -> None:
         functools.update_wrapper(self, python)
         self.python = python
@@ -92,6 +97,7 @@ class LoopProgram:
         self.target = target
         self.threads = threads
         self.reassociate = reassociate
+        self.optimize = optimize
         self._schedule = schedule
         self._signature = inspect.signature(python)
         self._lock = threading.Lock()
@@ -118,9 +124,11 @@ class LoopProgram:
         return LoopProgram(self.python, self.captured, self.target, self.threads, self.reassociate, schedule)
 
     def compiled_schedule(self) -> Schedule:
-        """The schedule that calls run: the one given, else the order as written with vectors and threads."""
+        """The schedule that calls run: the one given, else the order as written with vectors and threads, or a better
+        one where the program is to be optimised."""
         if self._schedule is None:
-            self._schedule = schedule_as_written(self.function, self.target, reassociate=self.reassociate)
+            make = optimize if self.optimize else schedule_as_written
+            self._schedule = make(self.function, self.target, reassociate=self.reassociate)
         return self._schedule
 
     def compile(self) -> Module:

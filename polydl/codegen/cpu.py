@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from polydl.artifact import Artifact, StepInfo
-from polydl.codegen.passes import Transpose, Unroll, Vectorize, accumulate, distribute, flatten
+from polydl.codegen.passes import Transpose, Unroll, Vectorize, accumulate, distribute, flatten, promote
 from polydl.codegen.passes.walk import contains
 from polydl.codegen.program import Program, Slot, Space
 from polydl.ir.kernel import Check, Kernel, Stmt
@@ -34,7 +34,7 @@ LARGEST_STACK_BUFFER: Final = 32 * 1024
 def lower(kernel: Kernel, target: Target) -> Kernel:
     """The kernel that one thread runs, spelled for the target: threads, vectors, unrolled loops."""
     flat = distribute(flatten(kernel))
-    return accumulate(Unroll()(Vectorize(target)(Transpose(target)(flat))))
+    return promote(accumulate(Unroll()(Vectorize(target)(Transpose(target)(flat)))))
 
 
 def symbol(name: str) -> str:

@@ -65,3 +65,12 @@ def test_a_small_budget_gives_the_order_as_written() -> None:
     program = loops(KERNELS["gemm"].function)
     plain = schedule_as_written(program.function, program.target)
     assert optimize(program.function, program.target, operations=100).tree == plain.tree
+
+
+def test_the_decorator_optimises_on_request() -> None:
+    kernel = KERNELS["syrk"]
+    program = loops(optimize=True)(kernel.function)
+    assert program.compiled_schedule().tree == optimize(program.function, program.target).tree
+    data = kernel.data("SMALL")
+    program(**data)
+    assert difference(kernel, kernel.data("SMALL"), data, reference(kernel, "SMALL")) < kernel.tolerance

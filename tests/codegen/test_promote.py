@@ -1,0 +1,45 @@
+"""Updated places held in registers: the picture, what must be left alone, and that results are kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from polydl.codegen.passes.promote import promote
+from polydl.ir import parse_kernel, print_kernel
+
+
+def _body(*lines: str) -> str:
+    head = (
+        "kernel f(inout C: f64[N, M], in A: f64[N, K], in B: f64[K, M]) sizes(N, M, K):\n  for k in 0..K:\n"
+    )
+    return head + "".join(f"    {line}\n" for line in lines)
+
+
+def _promoted(*lines: str) -> str:
+    return print_kernel(promote(parse_kernel(_body(*lines))))
+
+
+def test_rows_that_differ_by_a_constant_become_registers() -> None:
+    text = _promoted("C[0, 3] = C[0, 3] + A[0, k] * B[k, 3]", "C[1, 3] = C[1, 3] + A[1, k] * B[k, 3]")
+    loop = text[text.index("for k") :]
+    assert "C.kept[0, 0] = C.kept[0, 0] + A[0, k] * B[k, 3]" in loop
+    assert "C.kept[1, 0] = C.kept[1, 0] + A[1, k] * B[k, 3]" in loop
+    assert text.index("0 < K") < text.index("C.kept[0, 0] = C[0, 3]") < text.index("for k")
+    assert text.index("for k") < text.index("C[1, 3] = C.kept[1, 0]")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("C[0, 3] = C[0, 3] + A[0, k]",),  # one place is left to the compiler behind
+        ("C[0, 3] = C[0, 3] + A[0, k]", "C[k, 4] = C[k, 4] + A[1, k]"),  # another place in every iteration
+        ("C[0, 3] = C[0, 3] + A[0, k]", "C[N - 1, 3] = C[N - 1, 3] + A[1, k]"),  # may be the same place
+        ("C[0, 3] = C[0, 3] + A[0, k]", "C[1, 3] = C[1, 3] + C[0, k]"),  # read elsewhere
+        (
+            "C[0, ramp(0, 1, 4)] = C[0, ramp(0, 1, 4)] + 1.0",
+            "C[0, ramp(2, 1, 4)] = C[0, ramp(2, 1, 4)] + 1.0",
+        ),  # lanes overlap
+    ],
+)
+def test_what_may_overlap_or_moves_is_left_alone(lines: tuple[str, ...]) -> None:
+    assert "kept" not in _promoted(*lines)
