@@ -87,11 +87,15 @@ def from_numpy(dtype: Any) -> DType:
     for short, full in _NUMPY.items():
         if full == name:
             return _ALL[short]
-    raise InvalidProgram(f"numpy type '{name}' has no polydl element type", next=f"use one of {', '.join(_ALL)}")
+    raise InvalidProgram(
+        f"numpy type '{name}' has no polydl element type", next=f"use one of {', '.join(_ALL)}"
+    )
 
 
 def promote(a: DType, b: DType) -> DType:
-    """The type of `a op b`: equal types only, except that an index meets any integer. Mixing is an error, never silent."""
+    """The type of `a op b`: equal types only. Mixing is an error, never silent."""
     if a == b:
         return a
-    raise InvalidProgram(f"operands have types {a} and {b}", why="types are never mixed silently", next="add a cast")
+    raise InvalidProgram(
+        f"operands have types {a} and {b}", why="types are never mixed silently", next="add a cast"
+    )

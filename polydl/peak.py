@@ -51,12 +51,16 @@ def _best(module: Module, inputs: list[np.ndarray[tuple[int, ...], np.dtype[np.f
 
 def _compile(kernel: Kernel, machine: Target) -> Artifact:
     def spec(p: Param) -> TensorSpec:
-        return TensorSpec(p.buffer.name, p.buffer.dtype, tuple(int(e.value) for e in p.buffer.shape if isinstance(e, Const)))
+        return TensorSpec(
+            p.buffer.name, p.buffer.dtype, tuple(int(e.value) for e in p.buffer.shape if isinstance(e, Const))
+        )
 
     given, made = (tuple(p for p in kernel.params if (p.role is Role.OUTPUT) == out) for out in (False, True))
     args = (Slot(Space.INPUT, 0), Slot(Space.OUTPUT, 0))
     step = Step(kernel.name, kernel, args, False)
-    return compile_program(Program(kernel.name, (step,), tuple(map(spec, given)), tuple(map(spec, made))), machine)
+    return compile_program(
+        Program(kernel.name, (step,), tuple(map(spec, given)), tuple(map(spec, made))), machine
+    )
 
 
 def _kernel(name: str, size: int, out: int, body: Stmt) -> Kernel:
@@ -79,7 +83,11 @@ def _accumulators(lanes: int, chains: int, steps: Expr, value: Expr, fused: bool
     def over(var: str, inner: Stmt) -> Stmt:
         return For(var, as_expr(0), as_expr(chains), _lane_loop(lanes, inner), Binding.UNROLL)
 
-    total = Store("y", (Var("t") * lanes + Var("v"),), Binary("add", Load("y", (Var("t") * lanes + Var("v"),), F32), old))
+    total = Store(
+        "y",
+        (Var("t") * lanes + Var("v"),),
+        Binary("add", Load("y", (Var("t") * lanes + Var("v"),), F32), old),
+    )
     zero = _lane_loop(lanes, Store("y", (Var("t") * lanes + Var("v"),), Const(0.0, F32)))
     body = Block(
         (
@@ -94,7 +102,9 @@ def _accumulators(lanes: int, chains: int, steps: Expr, value: Expr, fused: bool
 
 def _multiply_adds(lanes: int, chains: int, threads: int) -> Kernel:
     inner = _accumulators(lanes, chains, as_expr(_STEPS), Load("x", (Var("v"),), F32), fused=True)
-    return _kernel("fma_peak", lanes, threads * lanes, For("t", as_expr(0), as_expr(threads), inner, Binding.PARALLEL))
+    return _kernel(
+        "fma_peak", lanes, threads * lanes, For("t", as_expr(0), as_expr(threads), inner, Binding.PARALLEL)
+    )
 
 
 def _sum(count: int, lanes: int, threads: int) -> Kernel:
@@ -102,4 +112,6 @@ def _sum(count: int, lanes: int, threads: int) -> Kernel:
     steps = count // (threads * chains * lanes)
     place = (Var("t") * steps + Var("s")) * (chains * lanes) + Var("j") * lanes + Var("v")
     inner = _accumulators(lanes, chains, as_expr(steps), Load("x", (place,), F32), fused=False)
-    return _kernel("stream", count, threads * lanes, For("t", as_expr(0), as_expr(threads), inner, Binding.PARALLEL))
+    return _kernel(
+        "stream", count, threads * lanes, For("t", as_expr(0), as_expr(threads), inner, Binding.PARALLEL)
+    )

@@ -24,7 +24,10 @@ class Space(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where an argument lives: the `index`-th input or output, or `offset` bytes (a multiple of 64) into the constants or the workspace."""
+    """Where an argument lives: the `index`-th input or output, or `offset` bytes into the constants or the workspace.
+
+    Offsets are multiples of 64.
+    """
 
     space: Space
     index: int = 0

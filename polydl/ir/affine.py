@@ -208,7 +208,9 @@ class LinearSpace(Nodes):
             if (positive and size <= other) or (not positive and size > other):
                 return None
         quotient = Linear(0, dict.fromkeys(n.terms, 1) if positive else {}, n.dtype, n.lanes)
-        y = Linear(k - 1 - n.const, {t: k - c if positive else -c for t, c in n.terms.items()}, n.dtype, n.lanes)
+        y = Linear(
+            k - 1 - n.const, {t: k - c if positive else -c for t, c in n.terms.items()}, n.dtype, n.lanes
+        )
         return (quotient, y) if self.interval(y).exact else None
 
     def _floordiv_reduced(self, n: Linear, k: int) -> Linear:

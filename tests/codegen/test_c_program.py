@@ -171,7 +171,10 @@ def test_strided_gathered_and_masked_vectors(target: str) -> None:
 
     def fresh() -> dict[str, np.ndarray]:
         outs = [p.buffer for p in kernel.params if p.role != Role.INPUT]
-        return {b.name: np.zeros([int(x.value) for x in b.shape if isinstance(x, Const)], b.dtype.numpy) for b in outs}
+        return {
+            b.name: np.zeros([int(x.value) for x in b.shape if isinstance(x, Const)], b.dtype.numpy)
+            for b in outs
+        }
 
     want, got = fresh(), fresh()
     interpret(kernel, given | want, {})
@@ -246,11 +249,18 @@ def test_no_globals_and_no_allocation(tmp_path: Path) -> None:
     if shutil.which("nm") is None:
         pytest.skip("nm is not installed")
     build(emit_c(chain(), native()), tmp_path, "gcc", ["-O2", "-c"], "model.o")
-    done = subprocess.run(["nm", "model.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["nm", "model.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
     symbols = [line.split()[-2:] for line in done.stdout.splitlines()]
     assert [name for kind, name in symbols if kind == "T"] == ["polydl_net"]
     assert not [name for kind, name in symbols if kind in "BbDdCcGgSs"]
-    assert {name for kind, name in symbols if kind == "U"} <= {"syscall", "memset", "memcpy", "_GLOBAL_OFFSET_TABLE_"}
+    assert {name for kind, name in symbols if kind == "U"} <= {
+        "syscall",
+        "memset",
+        "memcpy",
+        "_GLOBAL_OFFSET_TABLE_",
+    }
 
 
 def test_every_kernel_says_what_it_is() -> None:
@@ -263,7 +273,13 @@ def test_every_kernel_says_what_it_is() -> None:
 def test_no_undefined_behaviour(tmp_path: Path) -> None:
     """The sanitizer finds none where every operator meets every corner of its type, nor in the programs."""
     compiler("gcc")
-    flags = ["-O1", "-shared", "-fPIC", "-fsanitize=undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    flags = [
+        "-O1",
+        "-shared",
+        "-fPIC",
+        "-fsanitize=undefined,float-cast-overflow",
+        "-fno-sanitize-recover=all",
+    ]
     script = ["import ctypes, numpy as np, sys"]
     tried = []
     for dtype in (I32, I64):
@@ -274,14 +290,19 @@ def test_no_undefined_behaviour(tmp_path: Path) -> None:
                                      Binding.SEQUENTIAL), {"A": x, "B": y}))  # fmt: skip
     x = interesting(F32, 80)
     a = Load("A", (VI,), F32)
-    outputs = {t.name: Cast(t, a) for t in (I32, I64)} | {f: call(f, a) for f in ("exp", "log", "tanh", "erf")}
+    outputs = {t.name: Cast(t, a) for t in (I32, I64)} | {
+        f: call(f, a) for f in ("exp", "log", "tanh", "erf")
+    }
     tried.append((elementwise("casts", {"A": F32}, outputs, len(x), Binding.SEQUENTIAL), {"A": x}))
     tried.append((strides(), {"X": np.ones(64, np.float32), "P": np.arange(20, dtype=np.int32)}))
     for k, (kernel, arguments) in enumerate(tried):
         text, artifact = compile_to_c(program_of(kernel), native())
         build(text, tmp_path, "gcc", flags, f"model{k}.so")
         outs = [p.buffer for p in kernel.params if p.role != Role.INPUT]
-        sizes = [int(np.prod([int(d.value) for d in b.shape if isinstance(d, Const)])) * b.dtype.bytes for b in outs]
+        sizes = [
+            int(np.prod([int(d.value) for d in b.shape if isinstance(d, Const)])) * b.dtype.bytes
+            for b in outs
+        ]
         for name, array in arguments.items():
             np.save(tmp_path / f"{k}_{name}.npy", array)
         order = [p.buffer.name for p in kernel.params if p.role == Role.INPUT]
@@ -340,4 +361,6 @@ def test_the_openmp_driver(tmp_path: Path) -> None:
 def test_a_check_is_a_plain_return_without_barriers() -> None:
     body = Block((Check(Load("P", (c(0),), I64) > 0, 1, "bad */ one"), Store("Y", (c(0),), Const(1.0, F32))))
     params = (Param(buffer("P", 1, dtype=I64), Role.INPUT), Param(buffer("Y", 1), Role.OUTPUT))
-    assert "if (!(P[0] > 0)) return 1; /* bad * / one */" in emit_c(program_of(Kernel("k", (), params, body)), native())
+    assert "if (!(P[0] > 0)) return 1; /* bad * / one */" in emit_c(
+        program_of(Kernel("k", (), params, body)), native()
+    )

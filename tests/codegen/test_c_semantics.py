@@ -17,10 +17,14 @@ from tests.codegen.test_llvm_semantics import INTEGER_ONLY, NUMBERS, elementwise
 
 TOOLCHAINS = sorted(COMPILERS)
 # every type with one compiler, one type of a kind with the others: small types have long vectors, slow to compile
-TYPES = [("gcc", t) for t in (*NUMBERS, BOOL)] + [(c, t) for c in TOOLCHAINS if c != "gcc" for t in (F32, F64, I32, U8)]
+TYPES = [("gcc", t) for t in (*NUMBERS, BOOL)] + [
+    (c, t) for c in TOOLCHAINS if c != "gcc" for t in (F32, F64, I32, U8)
+]
 
 
-def check(kernel: Kernel, inputs: dict[str, np.ndarray], toolchain: str, target: str = "x86-64-avx512") -> None:
+def check(
+    kernel: Kernel, inputs: dict[str, np.ndarray], toolchain: str, target: str = "x86-64-avx512"
+) -> None:
     """Compiled and interpreted results are the same bits (NaN payloads apart)."""
     outs = {p.buffer.name: p.buffer.dtype.numpy for p in kernel.params if p.role == Role.OUTPUT}
     n = len(next(iter(inputs.values())))
@@ -46,7 +50,11 @@ def test_binary_operators(toolchain: str, dtype: DType) -> None:
     x, y = pairs(dtype)
     for binding in (Binding.SEQUENTIAL, Binding.VECTOR):
         exprs = {op: Binary(op, a, b) for op in sorted(ops)}
-        check(elementwise("binary", {"A": dtype, "B": dtype}, exprs, len(x), binding), {"A": x, "B": y}, toolchain)
+        check(
+            elementwise("binary", {"A": dtype, "B": dtype}, exprs, len(x), binding),
+            {"A": x, "B": y},
+            toolchain,
+        )
 
 
 @pytest.mark.parametrize("dtype", [I32, I64, U8, I8], ids=str)
@@ -78,7 +86,11 @@ def test_unary_operators_of_integers(dtype: DType) -> None:
     a = Load("A", (Var("i"),), dtype)
     ops = ["not"] if dtype == BOOL else ["neg", "abs", "invert"]
     x = interesting(dtype, 77)
-    check(elementwise("unary", {"A": dtype}, {op: Unary(op, a) for op in ops}, len(x), Binding.VECTOR), {"A": x}, "gcc")
+    check(
+        elementwise("unary", {"A": dtype}, {op: Unary(op, a) for op in ops}, len(x), Binding.VECTOR),
+        {"A": x},
+        "gcc",
+    )
 
 
 @pytest.mark.parametrize(("toolchain", "dtype"), TYPES, ids=str)
@@ -133,7 +145,9 @@ def test_other_functions(toolchain: str, dtype: DType) -> None:
     x = np.concatenate([special, rng.uniform(-1, 1, 60), rng.uniform(-9, 9, 60)]).astype(dtype.numpy)
     a = Load("A", (Var("i"),), dtype)
     outputs: dict[str, Expr] = {f: Call(f, (a,)) for f in functions}
-    outputs |= {f"pow{k}": Call("pow", (a, Const(e, dtype))) for k, e in enumerate((2.0, 3.0, 4.0, -1.0, 1.0, 1.7))}
+    outputs |= {
+        f"pow{k}": Call("pow", (a, Const(e, dtype))) for k, e in enumerate((2.0, 3.0, 4.0, -1.0, 1.0, 1.7))
+    }
     outputs["fmod"] = Call("fmod", (a, Const(0.7, dtype)))
     outputs["exact"] = Call("fma", (a, a, Const(-0.1, dtype)))
     kernel = elementwise("functions", {"A": dtype}, outputs, len(x), Binding.VECTOR)

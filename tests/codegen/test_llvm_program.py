@@ -174,7 +174,10 @@ def test_serial_parts_run_once_and_shared_memory_is_shared(threads: int) -> None
 def test_collapsed_parallel_loops(threads: int, shape: tuple[int, int]) -> None:
     n, m = shape
     nest = loop(
-        "i", n, loop("j", m, Store("Y", (VI, VJ), cast(F32, VI * 10 + VJ)), Binding.PARALLEL), Binding.PARALLEL
+        "i",
+        n,
+        loop("j", m, Store("Y", (VI, VJ), cast(F32, VI * 10 + VJ)), Binding.PARALLEL),
+        Binding.PARALLEL,
     )
     y = np.zeros(shape, np.float32)
     codes = run_kernel(

@@ -74,7 +74,10 @@ def test_distribute(threads: int) -> None:
 
 def in_shapes_of(kernel: Kernel, data: Arrays) -> Arrays:
     """Views of the arrays in the shapes that the kernel declares: `flatten` makes some one-dimensional."""
-    shapes = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape if isinstance(n, Const)) for p in kernel.params}
+    shapes = {
+        p.buffer.name: tuple(int(n.value) for n in p.buffer.shape if isinstance(n, Const))
+        for p in kernel.params
+    }
     return {name: a.reshape(shapes.get(name, a.shape)) for name, a in data.items()}
 
 

@@ -137,16 +137,22 @@ kernel copy(in x: f32[5, 7], out y: f32[5, 7]):
     y[z // 7, z % 7] = x[z // 7, z % 7]
 """)
     after = flatten(kernel)
-    assert [p.buffer.shape for p in after.params] == [p.buffer.shape for p in parse_kernel("""
+    assert [p.buffer.shape for p in after.params] == [
+        p.buffer.shape
+        for p in parse_kernel("""
 kernel copy(in x: f32[35], out y: f32[35]):
   for z in 0..35:
     y[z] = x[z]
-""").params]
-    assert after.body == parse_kernel("""
+""").params
+    ]
+    assert (
+        after.body
+        == parse_kernel("""
 kernel copy(in x: f32[35], out y: f32[35]):
   for z in 0..35:
     y[z] = x[z]
 """).body
+    )
 
 
 @pytest.mark.parametrize("target", LEVELS)

@@ -10,7 +10,20 @@ import onnx
 __all__ = ["CASES", "CATEGORIES", "OPERATORS", "ROUNDING", "TYPES", "reason"]
 
 TYPES: Final = frozenset(
-    {"FLOAT", "DOUBLE", "FLOAT16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL"}
+    {
+        "FLOAT",
+        "DOUBLE",
+        "FLOAT16",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+        "BOOL",
+    }
 )
 """The element types that polydl has; every other makes the case excluded."""
 
@@ -68,7 +81,9 @@ CASES: Final = {
 }
 """Names of single cases -> reason."""
 
-_GAPS: Final = frozenset({"Attention", "CausalConvWithState"})  # compiled through the functions that define them
+_GAPS: Final = frozenset(
+    {"Attention", "CausalConvWithState"}
+)  # compiled through the functions that define them
 
 CATEGORIES: Final = {
     "Real": "the suite writes into the home folder; tests/networks runs the same nine with random weights",

@@ -31,10 +31,14 @@ class Arithmetic:
     def __init__(self, library: Library, lanes: Lanes) -> None:
         self.lib, self.lanes = library, lanes
 
-    def _define(self, name: str, dtype: DType, lanes: int, operands: str, body: list[str], result: str = "") -> str:
+    def _define(
+        self, name: str, dtype: DType, lanes: int, operands: str, body: list[str], result: str = ""
+    ) -> str:
         kind = self.lib.type(dtype, lanes)
         parameters = ", ".join(f"{kind} {x}" for x in operands)
-        return self.lib.function(f"{name}_{self.lib.suffix(dtype, lanes)}", result or kind, parameters, lambda: body)
+        return self.lib.function(
+            f"{name}_{self.lib.suffix(dtype, lanes)}", result or kind, parameters, lambda: body
+        )
 
     def _by_lanes(self, name: str, dtype: DType, lanes: int, operands: str, scalar: str) -> str:
         """A vector helper that applies the scalar one to each lane."""
@@ -86,7 +90,9 @@ class Arithmetic:
             return self._by_lanes(op, dtype, lanes, "ab", self.division(op, dtype, 1))
         if dtype.kind == "u":
             sign = "%" if op == "mod" else "/"
-            return self._define(op, dtype, 1, "ab", [f"return b == 0 ? 0 : ({scalar_type(dtype)})(a {sign} b);"])
+            return self._define(
+                op, dtype, 1, "ab", [f"return b == 0 ? 0 : ({scalar_type(dtype)})(a {sign} b);"]
+            )
         kind = scalar_type(dtype)
         negative = self.negate(dtype, 1)
         special = f"if (b == 0 || b == -1) return b == 0 ? 0 : {'0' if op == 'mod' else f'{negative}(a)'};"
@@ -139,7 +145,10 @@ class Arithmetic:
             wide, suffix, kind = _NEON[dtype, lanes]
             call = f"vfma{wide}_{suffix}(({kind})c, ({kind})a, ({kind})b)"
             self.lib.intrinsics = True
-            body += [f"{'#elif' if body else '#if'} {_ON_NEON}", f"return ({self.lib.type(dtype, lanes)}){call};"]
+            body += [
+                f"{'#elif' if body else '#if'} {_ON_NEON}",
+                f"return ({self.lib.type(dtype, lanes)}){call};",
+            ]
         generic = self._fma_by_parts(name, dtype, lanes, exact)
         if not exact and body:
             body += ["#elif !POLYDL_FMA", "return a * b + c;"]
@@ -169,17 +178,23 @@ class Arithmetic:
         kind = self.lib.type(dtype, lanes)
         if lanes == 1:
             pick = f"a {sign} b ? a : b"
-            return self._define(name, dtype, 1, "ab", [f"return {pick};" if number else f"return a != a ? a : {pick};"])
+            return self._define(
+                name, dtype, 1, "ab", [f"return {pick};" if number else f"return a != a ? a : {pick};"]
+            )
         select = self.lanes.select(dtype, lanes)
         body = [f"{kind} r = {select}({self.truth(sign, dtype, lanes)}(a, b), a, b);"]
         level = X86_VECTORS.get(lanes * dtype.bytes)
-        if level is not None and dtype in _X86:  # the instruction gives its second operand where either is NaN
+        if (
+            level is not None and dtype in _X86
+        ):  # the instruction gives its second operand where either is NaN
             self.lib.intrinsics = True
             suffix, letter = _X86[dtype]
             cast = f"(__m{level[2]}{letter})"
             call = f"{level[1]}_{op}_{suffix}({cast}a, {cast}b)"
             body = [f"#if defined({level[0]})", f"{kind} r = ({kind}){call};", "#else", *body, "#endif"]
-        body.append("return r;" if number else f"return {select}({self.truth('!=', dtype, lanes)}(a, a), a, r);")
+        body.append(
+            "return r;" if number else f"return {select}({self.truth('!=', dtype, lanes)}(a, a), a, r);"
+        )
         if (dtype, lanes) in _NEON:
             wide, suffix, letter = _NEON[dtype, lanes]
             self.lib.intrinsics = True
@@ -238,7 +253,11 @@ class Arithmetic:
             splat, pick = self.lanes.splat(source, lanes), self.lanes.select(source, lanes)
             numbers, choose = self.lanes.splat(to, lanes), self.lanes.select(to, lanes)
             mask = self.lib.mask(source, lanes)
-            widened = "{}" if to.bits == source.bits else f"__builtin_convertvector({{}}, {self.lib.mask(to, lanes)})"
+            widened = (
+                "{}"
+                if to.bits == source.bits
+                else f"__builtin_convertvector({{}}, {self.lib.mask(to, lanes)})"
+            )
             over, under = widened.format("over"), widened.format("under")
             inside = f"{pick}(~(under | over) & ({mask})(x == x), x, ({operand}){{0}})"
             return [

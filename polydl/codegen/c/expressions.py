@@ -45,7 +45,12 @@ from polydl.targets import Target
 
 __all__ = ["Expressions"]
 
-_INFIX = {"add": ("+", ADDITIVE), "sub": ("-", ADDITIVE), "mul": ("*", MULTIPLICATIVE), "div": ("/", MULTIPLICATIVE)}
+_INFIX = {
+    "add": ("+", ADDITIVE),
+    "sub": ("-", ADDITIVE),
+    "mul": ("*", MULTIPLICATIVE),
+    "div": ("/", MULTIPLICATIVE),
+}
 
 
 class Expressions:
@@ -80,7 +85,9 @@ class Expressions:
             return Value(f"{self.lanes.mask_of(bits, lanes)}({v.text})", BOOL, lanes, bits)
         if v.bits == bits:
             return v
-        return Value(f"{self.lanes.convert(signed(bits), signed(v.bits), v.lanes)}({v.text})", BOOL, lanes, bits)
+        return Value(
+            f"{self.lanes.convert(signed(bits), signed(v.bits), v.lanes)}({v.text})", BOOL, lanes, bits
+        )
 
     def _even(self, *values: Value) -> tuple[Value, ...]:
         lanes = max(v.lanes for v in values)
@@ -233,7 +240,9 @@ class Expressions:
             a, b = b, a
         number = a.constant is not None and a.constant == a.constant
         a, b = self._even(a, b)
-        return Value(f"{self.arithmetic.extreme(op, a.dtype, a.lanes, number)}({a.text}, {b.text})", a.dtype, a.lanes)
+        return Value(
+            f"{self.arithmetic.extreme(op, a.dtype, a.lanes, number)}({a.text}, {b.text})", a.dtype, a.lanes
+        )
 
     def _division(self, op: str, a: Value, b: Value, e: Expr) -> Value:
         """Integer division; C's own signs where neither operand can be negative."""
@@ -276,7 +285,9 @@ class Expressions:
             span = abs(split.stride) * split.lanes
             limit = self.value(self.known.simplify(-split.base), mask)
             ramp = f"{self.lanes.ramp(I32, split.lanes)}(0, {split.stride})"
-            bound = f"{self.lanes.splat(I32, split.lanes)}({self.lanes.clamp()}({limit.text}, {-span}, {span}))"
+            bound = (
+                f"{self.lanes.splat(I32, split.lanes)}({self.lanes.clamp()}({limit.text}, {-span}, {span}))"
+            )
             name = self.arithmetic.truth(COMPARE[op], I32, split.lanes)
             return Value(f"{name}({ramp}, {bound})", BOOL, split.lanes, 32)
         x, y = self._even(self.value(a, mask), self.value(b, mask))
@@ -395,6 +406,8 @@ class Expressions:
                 steps.append(f"{{a}} {'+' if op == 'add' else '*'} {{b}}")
                 continue
             make = self.arithmetic
-            name = make.extreme(op, dtype, 1 << k) if op in ("min", "max") else make.wrapping(op, dtype, 1 << k)
+            name = (
+                make.extreme(op, dtype, 1 << k) if op in ("min", "max") else make.wrapping(op, dtype, 1 << k)
+            )
             steps.append(f"{name}({{a}}, {{b}})")
         return Value(f"{self.lanes.combine(op, dtype, lanes, steps)}({a.text})", dtype)

@@ -240,7 +240,9 @@ class _KernelEmitter:
     def _let(self, s: Let) -> None:
         value = self.e.value(s.value)
         name = self.names.fresh(s.var)
-        kind = "bool" if value.dtype == BOOL and value.lanes == 1 else self.lib.type(value.element, value.lanes)
+        kind = (
+            "bool" if value.dtype == BOOL and value.lanes == 1 else self.lib.type(value.element, value.lanes)
+        )
         here = len(self.lines)
         self._line(f"const {kind} {name} = {value.text};")
         bound = Value(name, value.dtype, value.lanes, value.bits)
@@ -298,7 +300,9 @@ class _KernelEmitter:
             name = self.names.fresh(buffer.name)
             size = prod([1, *(int(_number(x)) for x in buffer.shape[:-1])]) * (padded or 1)
             self._line(f"{scalar_type(dtype)} {name}[{size}] __attribute__((aligned(64)));")
-            self.e.memory.places[buffer.name] = Place(name, buffer.dtype, buffer.shape, strides, buffer.memory)
+            self.e.memory.places[buffer.name] = Place(
+                name, buffer.dtype, buffer.shape, strides, buffer.memory
+            )
             return [name], body
         renamed = {}
         for register in dict.fromkeys(found.values()):
@@ -352,5 +356,3 @@ def _number(e: Expr) -> int:
 
 def _bytes(buffer: Buffer) -> int:
     return max(1, prod(_number(x) for x in buffer.shape)) * buffer.dtype.bytes
-
-

@@ -96,14 +96,18 @@ class Lanes:
         """store_T(p, v)."""
         vector, inside = self.lib.type(dtype, lanes), self.lib.unaligned(dtype, lanes)
         body = [f"*({inside} *)p = v;"]
-        return self.lib.function(f"store_{vector}", "void", f"{scalar_type(dtype)} *p, {vector} v", lambda: body)
+        return self.lib.function(
+            f"store_{vector}", "void", f"{scalar_type(dtype)} *p, {vector} v", lambda: body
+        )
 
     def load_masked(self, dtype: DType, lanes: int) -> str:
         """load_masked_T(p, mask): consecutive elements, 0 and not accessed where the mask is not set."""
         vector, mask, scalar = self.lib.type(dtype, lanes), self.lib.mask(dtype, lanes), scalar_type(dtype)
         plain = lanewise(vector, lanes, lambda k: f"mask[{k}] ? p[{k}] : 0")
         body = self._masked(dtype, lanes, "return ({vector}){p}_maskz_loadu_{i}({k}, p);", f"return {plain};")
-        return self.lib.function(f"load_masked_{vector}", vector, f"const {scalar} *p, {mask} mask", lambda: body)
+        return self.lib.function(
+            f"load_masked_{vector}", vector, f"const {scalar} *p, {mask} mask", lambda: body
+        )
 
     def store_masked(self, dtype: DType, lanes: int) -> str:
         """store_masked_T(p, v, mask)."""
@@ -123,7 +127,11 @@ class Lanes:
         kind = {"f32": "", "f64": "d"}.get(dtype.name, "i")
         move = f"{prefix}_movepi{dtype.bits}_mask((__m{width}i)mask)"
         text = instruction.format(
-            vector=self.lib.type(dtype, lanes), p=prefix, i=_INSTRUCTIONS[dtype.name], k=move, t=f"__m{width}{kind}"
+            vector=self.lib.type(dtype, lanes),
+            p=prefix,
+            i=_INSTRUCTIONS[dtype.name],
+            k=move,
+            t=f"__m{width}{kind}",
         )
         needs = "defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)"
         return [f"#if {needs}", text, "#else", otherwise, "#endif"]
@@ -162,7 +170,9 @@ class Lanes:
             parameters = f"const {scalar} *p, {index} index, {self.lib.mask(dtype, lanes)} mask"
             return self.lib.function(f"gather_masked_{vector}", vector, parameters, lambda: body)
         body = [f"return {lanewise(vector, lanes, lambda k: f'p[index[{k}]]')};"]
-        return self.lib.function(f"gather_{vector}", vector, f"const {scalar} *p, {index} index", lambda: body)
+        return self.lib.function(
+            f"gather_{vector}", vector, f"const {scalar} *p, {index} index", lambda: body
+        )
 
     def scatter(self, dtype: DType, lanes: int, strided: bool, masked: bool) -> str:
         """scatter_T or store_strided_T(p, index or stride, v[, mask]), lane by lane in order."""
@@ -200,7 +210,9 @@ class Lanes:
     def clamp(self) -> str:
         """clamp_i32(x, low, high): a 64-bit number brought between two small ones."""
         body = ["return x < low ? low : x > high ? high : (int32_t)x;"]
-        return self.lib.function("clamp_i32", scalar_type(I32), "int64_t x, int32_t low, int32_t high", lambda: body)
+        return self.lib.function(
+            "clamp_i32", scalar_type(I32), "int64_t x, int32_t low, int32_t high", lambda: body
+        )
 
     def truth_bytes(self, lanes: int, bits: int) -> str:
         """bytes_T(mask): 1 in memory where the mask is set, else 0."""

@@ -156,8 +156,16 @@ class MathLibrary:
         else:
             macro = "__SSE4_1__" if width == "128" else macro
             round_ = "roundscale" if width == "512" else "round"
-            call = f"{prefix}_{round_}_{suffix}({operand}, {_ROUND_MODES[name] | 8})"  # 8: no inexact exception
-        return [f"#if defined({macro})", f"return ({self.lib.type(dtype, lanes)}){call};", "#else", otherwise, "#endif"]
+            call = (
+                f"{prefix}_{round_}_{suffix}({operand}, {_ROUND_MODES[name] | 8})"  # 8: no inexact exception
+            )
+        return [
+            f"#if defined({macro})",
+            f"return ({self.lib.type(dtype, lanes)}){call};",
+            "#else",
+            otherwise,
+            "#endif",
+        ]
 
     # ---- spelled out -----------------------------------------------------------------------------
 
@@ -183,7 +191,11 @@ class MathLibrary:
         text = text.replace("ABS(", f"{self.arithmetic.absolute(F32, lanes)}(")
         text = text.replace("_F(", f"_{self.lib.suffix(F32, lanes)}(")
         text = text.replace("_N(", f"_{self.lib.suffix(I32, lanes)}(")
-        spelled = {"T ": f"{vector} ", "I ": f"{self.lib.type(I32, lanes)} ", "M ": f"{self.lib.mask(F32, lanes)} "}
+        spelled = {
+            "T ": f"{vector} ",
+            "I ": f"{self.lib.type(I32, lanes)} ",
+            "M ": f"{self.lib.mask(F32, lanes)} ",
+        }
         lines = []
         for line in text.splitlines():
             head = line[:2]
@@ -236,7 +248,9 @@ class MathLibrary:
         one = "1" if lanes == 1 else f"{self.lanes.splat(dtype, lanes)}(1)"
         match exponent:
             case -1.0:
-                return self.lib.function(f"reciprocal_{suffix}", kind, f"{kind} x", lambda: [f"return {one} / x;"])
+                return self.lib.function(
+                    f"reciprocal_{suffix}", kind, f"{kind} x", lambda: [f"return {one} / x;"]
+                )
             case 0.5:  # unlike sqrt: pow(-inf, 0.5) is inf, pow(-0, 0.5) is +0
                 return self._root(dtype, lanes)
             case _ if exponent in names:

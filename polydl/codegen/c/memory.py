@@ -158,7 +158,9 @@ class Memories:
         zero = literal(0, like.dtype)
         if like.lanes == 1:
             return zero
-        return self.e.mask(zero, like.bits, like.lanes) if like.dtype == BOOL else self.e.splat(zero, like.lanes)
+        return (
+            self.e.mask(zero, like.bits, like.lanes) if like.dtype == BOOL else self.e.splat(zero, like.lanes)
+        )
 
     def _zeroed(self, own: Value, whole: Value, lanes: int) -> Value:
         if own.lanes == 1:

@@ -19,7 +19,9 @@ status barrier thread threads clamp_i32
 """  # keywords, macros of the headers, and what the generated function calls things itself
 _RESERVED: Final = frozenset(_WORDS.split())
 # Macros of the headers; types and helpers (see `Library`), which have a type in their names; the kernels.
-_TAKEN: Final = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|(.*_)?[fiu](8|16|32|64)(x\d+)?(_.*)?|.*_t|polydl_.*|_.*|k\d+_.*")
+_TAKEN: Final = re.compile(
+    r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|(.*_)?[fiu](8|16|32|64)(x\d+)?(_.*)?|.*_t|polydl_.*|_.*|k\d+_.*"
+)
 
 
 class Names:

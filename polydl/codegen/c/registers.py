@@ -20,7 +20,10 @@ __all__ = ["registers_of"]
 
 
 def registers_of(
-    buffer: Buffer, body: Stmt, locate: Callable[[tuple[Expr, ...]], tuple[int, int] | None], padded: int | None
+    buffer: Buffer,
+    body: Stmt,
+    locate: Callable[[tuple[Expr, ...]], tuple[int, int] | None],
+    padded: int | None,
 ) -> Mapping[int, Register] | None:
     """The variables of `buffer` by the offsets of their elements, named after its subscripts; None where it must be an
     array. `locate` gives the constant offset of a subscript and the lanes it means."""

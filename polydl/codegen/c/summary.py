@@ -22,7 +22,11 @@ def summary(kernel: Kernel, steps: tuple[str, ...]) -> list[str]:
     nest = list(_nest(kernel.body, 0))
     if len(nest) > _MOST_LINES:
         nest = [*nest[:_MOST_LINES], f"and {len(nest) - _MOST_LINES} more"]
-    return [f"/* {remark(kernel.name)}, for {remark(names)}. Loops:", *(f"     {remark(x)}" for x in nest), "*/"]
+    return [
+        f"/* {remark(kernel.name)}, for {remark(names)}. Loops:",
+        *(f"     {remark(x)}" for x in nest),
+        "*/",
+    ]
 
 
 def remark(text: str) -> str:

@@ -15,7 +15,9 @@ from polydl.codegen.llvm.values import Value
 __all__ = ["column", "every"]
 
 _ANY: Final = -1  # whatever element
-_SEGMENT: Final = 16  # bytes: shuffles within such parts of a vector are one cheap instruction on every machine
+_SEGMENT: Final = (
+    16  # bytes: shuffles within such parts of a vector are one cheap instruction on every machine
+)
 
 
 def column(b: FunctionBuilder, rows: Sequence[Value], k: int) -> Value:
@@ -31,7 +33,9 @@ def column(b: FunctionBuilder, rows: Sequence[Value], k: int) -> Value:
     return parts[0]
 
 
-def every(b: FunctionBuilder, pieces: Sequence[Value], starts: Sequence[int], stride: int, count: int) -> Value:
+def every(
+    b: FunctionBuilder, pieces: Sequence[Value], starts: Sequence[int], stride: int, count: int
+) -> Value:
     """Elements 0, stride, 2*stride, … of a run whose elements `starts[i]`, … the vector `pieces[i]` holds.
 
     There are `count` of them; further lanes hold anything.

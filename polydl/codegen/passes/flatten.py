@@ -53,7 +53,11 @@ def flat_index(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
 
 
 def _has_strides(b: Buffer) -> bool:
-    return b.memory is not Memory.REGISTER and len(b.shape) > 1 and all(isinstance(n, Const) for n in b.shape[1:])
+    return (
+        b.memory is not Memory.REGISTER
+        and len(b.shape) > 1
+        and all(isinstance(n, Const) for n in b.shape[1:])
+    )
 
 
 def _divisions(kernel: Kernel) -> Counter[str]:
@@ -61,7 +65,9 @@ def _divisions(kernel: Kernel) -> Counter[str]:
     found: Counter[str] = Counter()
 
     def count(name: str, index: tuple[Expr, ...]) -> None:
-        found[name] += sum(isinstance(x, Binary) and x.op in ("floordiv", "mod") for i in index for x in walk(i))
+        found[name] += sum(
+            isinstance(x, Binary) and x.op in ("floordiv", "mod") for i in index for x in walk(i)
+        )
 
     for load in loads(kernel.body):
         count(load.buffer, load.index)

@@ -52,7 +52,9 @@ class Transpose:
                 body = inner.body.stmts if isinstance(inner.body, Block) else (inner.body,)
                 if not all(isinstance(x, Store) for x in body) or u in free_variables(inner.upper):
                     return None
-                most = self.target.lanes(max((x.value.dtype.bytes for x in body if isinstance(x, Store)), default=1))
+                most = self.target.lanes(
+                    max((x.value.dtype.bytes for x in body if isinstance(x, Store)), default=1)
+                )
                 width = int(last) - int(first)
                 if length <= most and 1 < width <= most:
                     return _Tile(s, inner, u, lanes, int(first), width, length)
@@ -130,7 +132,11 @@ def _with_rows(s: Stmt, tile: _Tile, load: Load, name: str) -> Stmt:
         return column if e == load else map_children(e, redirect)
 
     def visit(x: Stmt) -> Stmt:
-        return replace(x, value=redirect(x.value)) if isinstance(x, Store) and not x.buffer.startswith(name) else x
+        return (
+            replace(x, value=redirect(x.value))
+            if isinstance(x, Store) and not x.buffer.startswith(name)
+            else x
+        )
 
     height = 1 << (tile.height - 1).bit_length()  # a column is read as a whole vector, also of the last rows
     shape = (Const(height, INDEX), width)
