@@ -44,7 +44,18 @@ def to_affine(e: Expr) -> Affine | None:
             if left is None or right is None:
                 return None
             return _combine(op, left, right)
-        case Binary() | Unary() | Var() | Load() | Call() | Cast() | Select() | Ramp() | Broadcast() | ReduceLanes():
+        case (
+            Binary()
+            | Unary()
+            | Var()
+            | Load()
+            | Call()
+            | Cast()
+            | Select()
+            | Ramp()
+            | Broadcast()
+            | ReduceLanes()
+        ):
             return None
         case _:
             assert_never(e)
@@ -113,7 +124,9 @@ def condition_text(e: Expr) -> str:
         case _:
             pass
     raise InvalidProgram(
-        "a condition of an iteration domain is not affine", where=str(e), next="use polydl.select in the body instead"
+        "a condition of an iteration domain is not affine",
+        where=str(e),
+        next="use polydl.select in the body instead",
     )
 
 

@@ -76,7 +76,9 @@ def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = (
             ):
                 chains = _CHAINS if _at_least(schedule, c.name, size.name, 4 * _CHAINS * lanes) else 1
                 runs = [run(schedule.function.tensor(x.buffer), x.index, axis) for x in reads(statement)]
-                parts = min([chains * lanes, *(n for n in runs if n is not None)])  # a vector ends with its block
+                parts = min(
+                    [chains * lanes, *(n for n in runs if n is not None)]
+                )  # a vector ends with its block
                 schedule = attempt(schedule, Privatize(c.name, axis, parts)) or schedule
                 break
     return schedule

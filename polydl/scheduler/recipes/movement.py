@@ -60,7 +60,9 @@ def _alone(band: Band, name: str) -> bool:
 
 def _choose(schedule: Schedule, statement: StatementDef, band: Band, target: Target) -> _Tile | None:
     loads = [x for x in reads(statement) if not any(isinstance(e, Load) for i in x.index for e in walk(i))]
-    lanes = target.lanes(max([schedule.function.tensor(statement.target).dtype.bytes, *(x.dtype.bytes for x in loads)]))
+    lanes = target.lanes(
+        max([schedule.function.tensor(statement.target).dtype.bytes, *(x.dtype.bytes for x in loads)])
+    )
     for t in band.members:
         across = [x for x in loads if _along(schedule, statement, x, t) not in (0, 1)]
         if _target_step(schedule, statement, t) != 1 or not across:
