@@ -162,7 +162,8 @@ def test_memory_limit_below_what_the_program_takes(polydl: Command) -> None:
 
 
 _SLOW = """
-import sys, time, pathlib
+import signal, sys, time, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs in the background
 from tests.cli import fake
 started = pathlib.Path(sys.argv[1])
 def wait():
