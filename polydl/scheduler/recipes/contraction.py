@@ -337,6 +337,7 @@ def _tile_nest(
             schedule = schedule.apply(Fuse(tuple(h[level] for h in heads)))
     if macro:
         once = macro[c.pixels[0]] >= _axis_extent(c.update, c.pixels[0])
+        before = {s.name for s in schedule.function.statements()}
         schedule = _pack_operands(schedule, c, heads[0][2 if once else 0], heads[0][1], factors[c.vector])
     for name, axis in zip(heads[0][len(macro) :], order, strict=True):
         if axis in factors:
@@ -350,7 +351,7 @@ def _tile_nest(
     for name in vectors:
         schedule = schedule.apply(*(Vectorize(n) for n in copies(schedule, name)))
     if macro:
-        packed = [s.name for s in schedule.function.statements() if s.name.endswith("_packed")]
+        packed = [s.name for s in schedule.function.statements() if s.name not in before]
         schedule = vectorise(schedule, packed, target)
     for name in heads[0][:1] if macro else heads[0][:-1] or heads[0]:
         for copy in copies(schedule, name):
