@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from polydl.compiler import Compiled, build, compile_model
     from polydl.jit import LoopProgram, loops
     from polydl.runtime import Module, load
-    from polydl.scheduler.optimize import optimize
+    from polydl.scheduler.automatic import optimize
 
 __all__ = [
     "Compiled",
@@ -41,7 +41,7 @@ _LAZY: Final = {
     "compile_model": "polydl.compiler",
     "load": "polydl.runtime",
     "loops": "polydl.jit",
-    "optimize": "polydl.scheduler.optimize",
+    "optimize": "polydl.scheduler.automatic",
     "LoopProgram": "polydl.jit",
 }
 

@@ -17,6 +17,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, overload
 
 import numpy as np
@@ -31,7 +32,7 @@ from polydl.dsl.loops import Captured
 from polydl.errors import InvalidInput, UsageError
 from polydl.ir.interpret import evaluate
 from polydl.runtime import Module
-from polydl.scheduler.optimize import optimize
+from polydl.scheduler.automatic import optimize
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
@@ -128,7 +129,8 @@ class LoopProgram:
         one where the program is to be optimised."""
         if self._schedule is None:
             make = optimize if self.optimize else schedule_as_written
-            self._schedule = make(self.function, self.target, reassociate=self.reassociate)
+            machine = self.target if self.threads is None else replace(self.target, cores=self.threads)
+            self._schedule = make(self.function, machine, reassociate=self.reassociate)
         return self._schedule
 
     def compile(self) -> Module:

@@ -38,6 +38,6 @@ class Program:
 def build(kernel: Kernel, *, threads: int, reassociate: bool = True) -> Program:
     """Capture and compile the kernel's loops for this machine."""
     start = time.perf_counter()
-    program = polydl.loops(threads=threads, reassociate=reassociate)(kernel.function)
+    program = polydl.loops(threads=threads, reassociate=reassociate, optimize=True)(kernel.function)
     program.compile()
     return Program(kernel, program, time.perf_counter() - start)

@@ -9,8 +9,8 @@ from benchmarks.polybench.kernels import KERNELS
 from polydl import loops, poly
 from polydl.poly.tree import members
 from polydl.scheduler.affine_order import AffineOrder
-from polydl.scheduler.optimize import candidates, optimize
-from polydl.scheduler.predict import predicted_time
+from polydl.scheduler.automatic.choose import candidates, optimize
+from polydl.scheduler.automatic.predict import predicted_time
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import parse

@@ -4,7 +4,7 @@ and the outermost loops that carry nothing run in parallel, where the judge allo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from polydl.dsl.function import Function, StatementDef
@@ -21,7 +21,7 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["schedule_as_written"]
+__all__ = ["parallel", "row_stride", "schedule_as_written", "vectorised"]
 
 _VECTORS: Final = 2  # in flight: independent chains of operations without many registers
 _STRIDED: Final = 9
@@ -31,8 +31,8 @@ def schedule_as_written(function: Function, target: Target, *, reassociate: bool
     """`function` in its original order, its innermost loops vectorised, its outermost parallel, where that is legal."""
     schedule = Schedule.of(function, reassociate=reassociate)
     for names in [tuple(m.name for m in band.members) for band in _innermost(schedule.tree)]:
-        schedule = _vectorised(schedule, names, target)
-    return _parallel(schedule)
+        schedule = vectorised(schedule, names, target)
+    return parallel(schedule)
 
 
 def _innermost(tree: Tree) -> Iterator[Band]:
@@ -42,7 +42,7 @@ def _innermost(tree: Tree) -> Iterator[Band]:
             yield node
 
 
-def _vectorised(schedule: Schedule, names: tuple[str, ...], target: Target) -> Schedule:
+def vectorised(schedule: Schedule, names: tuple[str, ...], target: Target) -> Schedule:
     """One band with the loop that suits memory best moved innermost and cut into vectors."""
     loops = [schedule.member(n) for n in names]
     suited = [m for m in reversed(loops) if _cost(schedule, m) < _STRIDED]
@@ -75,8 +75,8 @@ def _cost(schedule: Schedule, m: Member) -> int:
         axis = next(iter(sorted(time.names())), "")
         if time != dim(axis):
             return _STRIDED
-        strides = [_stride(x.index, axis) for x in reads(statement)]
-        stored = _stride(statement.index, axis)
+        strides = [row_stride(x.index, axis) for x in reads(statement)]
+        stored = row_stride(statement.index, axis)
         folded = stored == 0 and statement.op is not None and schedule.reassociate and 1 in strides
         if (stored != 1 and not folded) or _gathers(statement) or strides.count(None) > strides.count(1):
             return _STRIDED
@@ -84,7 +84,7 @@ def _cost(schedule: Schedule, m: Member) -> int:
     return min(total, _STRIDED)
 
 
-def _stride(index: tuple[Expr, ...], axis: str) -> int | None:
+def row_stride(index: tuple[Expr, ...], axis: str) -> int | None:
     """How far apart in row-major memory neighbours along `axis` are: 0, 1, or None for anything else."""
     forms = [to_affine(e) for e in index]
     if any(f is None for f in forms):
@@ -102,8 +102,8 @@ def _gathers(statement: StatementDef) -> bool:
     return any(isinstance(x, Load) for load in reads(statement) for i in load.index for x in walk(i))
 
 
-def _parallel(schedule: Schedule) -> Schedule:
-    """In every nest the outermost loop that carries no dependence parallel.
+def parallel(schedule: Schedule, statements: Collection[str] | None = None) -> Schedule:
+    """In every nest, or those of some statements, the outermost loop that carries no dependence parallel.
 
     Inside sequential loops threads meet once for each of their iterations: that pays for whole nests, not for a loop.
     """
@@ -115,7 +115,8 @@ def _parallel(schedule: Schedule) -> Schedule:
                     return schedule
                 inside = [*node.members[k + 1 :], *members(node.child)]
                 alone = all(x.binding is Binding.VECTOR for x in inside)
-                changed = None if around and alone else attempt(schedule, Parallel(m.name))
+                ours = statements is None or any(s in statements for s, _ in m.exprs)
+                changed = None if not ours or (around and alone) else attempt(schedule, Parallel(m.name))
                 if changed is not None:
                     return changed
                 around += 1

@@ -10,6 +10,7 @@ read stays in the second-level cache. Full tiles are separated from the others, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import Final
@@ -19,14 +20,15 @@ from polydl.ir.expr import Load
 from polydl.poly.affine import dim
 from polydl.poly.tree import Member
 from polydl.scheduler.affine_order import SeparateTiles
+from polydl.scheduler.automatic.strategy import Part, innermost_bands
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.recipes.common import attempt, reads, uses
-from polydl.scheduler.recipes.written import _stride
+from polydl.scheduler.recipes.written import parallel, row_stride, vectorised
 from polydl.scheduler.schedule import Schedule, Transform
 from polydl.targets import Target
 
-__all__ = ["register_tile"]
+__all__ = ["register_tiles"]
 
 _VECTORS: Final = 2  # of columns: tiles of 14x2 vectors reach the multiply-add peak
 _TYPICAL: Final = 1024  # extent assumed of symbolic axes when the cache is shared out
@@ -40,7 +42,20 @@ class _Shape:
     lanes_along_reduction: bool
 
 
-def register_tile(schedule: Schedule, names: tuple[str, ...], target: Target) -> Schedule | None:
+def register_tiles(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
+    """The part with register tiles where they apply, vectors elsewhere."""
+    found = False
+    for names in [
+        tuple(m.name for m in band.members) for band in innermost_bands(part.subtree(schedule.tree))
+    ]:
+        tiled = _register_tile(schedule, names, target)
+        found = found or tiled is not None
+        schedule = tiled or vectorised(schedule, names, target)
+    if found:
+        yield parallel(schedule, part.statements)
+
+
+def _register_tile(schedule: Schedule, names: tuple[str, ...], target: Target) -> Schedule | None:
     """The schedule with the band of loops `names`, around one reduction alone, in register tiles; None if that does
     not apply or is illegal."""
     loops = [schedule.member(n) for n in names]
@@ -118,13 +133,13 @@ def _shape(schedule: Schedule, s: StatementDef, loop_of: dict[str, str], count: 
     operands = reads(s)
     if not reduced or len(stored) < 2:
         return None
-    for v in (a for a in stored if _stride(s.index, a) == 1):
-        strides = [_stride(x.index, v) for x in operands]
+    for v in (a for a in stored if row_stride(s.index, a) == 1):
+        strides = [row_stride(x.index, v) for x in operands]
         rows = [a for a in stored if a != v and any(not uses_any(x, a) and uses_any(x, v) for x in operands)]
         if None not in strides and 1 in strides and rows:
             return _Shape(rows[-1], v, reduced[-1], False)
     for k in reduced:
-        strides = [_stride(x.index, k) for x in operands]
+        strides = [row_stride(x.index, k) for x in operands]
         if None in strides or strides.count(1) < 2:
             continue
         pairs = [

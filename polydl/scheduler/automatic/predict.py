@@ -7,6 +7,7 @@ with every symbolic extent at a typical value, shared among cores, plus a barrie
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import prod
 from typing import Final
 
@@ -17,7 +18,7 @@ from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.paths import Path
 from polydl.poly.tree import Member
 from polydl.scheduler.recipes.common import reads
-from polydl.scheduler.recipes.written import _stride
+from polydl.scheduler.recipes.written import row_stride
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
@@ -31,11 +32,12 @@ _BARRIER: Final = 1000.0
 _EFFICIENCY: Final = 0.85  # of every further core
 
 
-def predicted_time(schedule: Schedule, target: Target) -> float:
-    """About how many cycles the schedule takes. Only ratios mean something."""
+def predicted_time(schedule: Schedule, target: Target, statements: Collection[str] | None = None) -> float:
+    """About how many cycles the schedule takes, all of it or some statements. Only ratios mean something."""
     seen: dict[str, Path] = {}
     for path in poly.paths(schedule.scop, schedule.tree):
-        seen.setdefault(path.statement, path)  # full tiles come first
+        if statements is None or path.statement in statements:
+            seen.setdefault(path.statement, path)  # full tiles come first
     barriers: dict[str, float] = {}
     total = 0.0
     for name, path in seen.items():
@@ -73,15 +75,15 @@ def _iteration(schedule: Schedule, s: StatementDef, loops: list[Member], target:
     inner = _axis(running[-1], s) if running else ""
     operations = sum(isinstance(e, Binary | Unary) for e in walk(s.value)) + (s.op is not None)
     cycles = max(0.5, operations / 4) / (lanes if lane else 1.0)
-    chained = s.op is not None and not lane and not unrolled and inner and _stride(s.index, inner) == 0
+    chained = s.op is not None and not lane and not unrolled and inner and row_stride(s.index, inner) == 0
     if chained:
         cycles = max(cycles, _CHAIN)
     indices = [x.index for x in reads(s)] + [s.index] * (2 if s.op is not None else 1)
     for index in indices:
-        if unrolled and inner and _stride(index, inner) == 0:
+        if unrolled and inner and row_stride(index, inner) == 0:
             continue  # stays in a register
-        reuse = prod(_extent(m.expr(s.name)) for m in unrolled if _stride(index, _axis(m, s)) == 0)
-        step = _stride(index, along) if along else 0
+        reuse = prod(_extent(m.expr(s.name)) for m in unrolled if row_stride(index, _axis(m, s)) == 0)
+        step = row_stride(index, along) if along else 0
         accesses = 1.0 if step is None and lane else 0.5 / lanes
         lines = 1.0 if step is None else size / target.line_bytes if step else 0.0
         cycles += (accesses + _LINE_CYCLES * lines * (0.5 if unrolled else 1.0)) / reuse

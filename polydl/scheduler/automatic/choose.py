@@ -1,0 +1,87 @@
+"""Automatic scheduling without search.
+
+    for each order (as written, and isl's): for each top-level nest: the strategy with the least predicted time
+    the order with the least sum, unless the original one is predicted nearly as fast
+
+Every step is a public transformation that passed the judge, so the result has a trace that can be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from polydl.dsl.function import Function
+from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
+from polydl.poly.tree import statements_below
+from polydl.scheduler.automatic.orders import orders
+from polydl.scheduler.automatic.plain import plain_loops
+from polydl.scheduler.automatic.predict import predicted_time
+from polydl.scheduler.automatic.register_tiles import register_tiles
+from polydl.scheduler.automatic.strategy import Part, Strategy, parts
+from polydl.scheduler.automatic.wavefronts import wavefronts
+from polydl.scheduler.recipes import default_schedule, schedule_as_written
+from polydl.scheduler.schedule import Schedule
+from polydl.targets import Target
+
+__all__ = ["STRATEGIES", "candidates", "optimize"]
+
+STRATEGIES: Final[tuple[Strategy, ...]] = (plain_loops, register_tiles, wavefronts)
+
+_MARGIN: Final = (
+    0.9  # a candidate must be predicted to take less than this share of the original order's time
+)
+_OPERATIONS: Final = 20_000_000  # of isl's scheduler, for one variant
+
+
+def optimize(
+    function: Function, target: Target, *, reassociate: bool = True, operations: int = _OPERATIONS
+) -> Schedule:
+    """A good legal schedule of `function` for `target`, never one predicted slower than its original order.
+
+    `operations` bounds isl's scheduler for each variant; one that needs more is left out.
+    """
+    if function.order is None:
+        best = default_schedule(function, target, reassociate=reassociate)
+    else:
+        best = schedule_as_written(function, target, reassociate=reassociate)
+    least = _MARGIN * predicted_time(best, target)
+    for candidate in candidates(function, target, reassociate=reassociate, operations=operations):
+        time = predicted_time(candidate, target)
+        if time < least:
+            best, least = candidate, time
+    return best
+
+
+def candidates(
+    function: Function, target: Target, *, reassociate: bool = True, operations: int = _OPERATIONS
+) -> Iterator[Schedule]:
+    """A legal schedule for each order, every nest by the strategy that is predicted to suit it best."""
+    plain = Schedule.of(function, reassociate=reassociate)
+    for schedule, bands in orders(plain, operations):
+        for part in parts(schedule.tree, bands):
+            schedule = _best(schedule, part, target)
+        yield schedule
+
+
+def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
+    """The schedule with one part as the best strategy has it."""
+    best, least = schedule, _time(schedule, part, target)
+    for strategy in STRATEGIES:
+        for candidate in _proposals(strategy, schedule, part, target):
+            time = _time(candidate, part, target)
+            if time < least:
+                best, least = candidate, time
+    return best
+
+
+def _time(schedule: Schedule, part: Part, target: Target) -> float:
+    """The predicted time of a part, with the copies and the like that a strategy has added to it."""
+    return predicted_time(schedule, target, statements_below(part.subtree(schedule.tree)))
+
+
+def _proposals(strategy: Strategy, schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
+    try:
+        yield from strategy(schedule, part, target)
+    except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
+        return

@@ -1,0 +1,37 @@
+"""The orders that automatic scheduling starts from: as written, and what isl's scheduler makes of the dependences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
+from polydl.poly.affine_schedule import BandFacts, SchedulerOptions, affine_schedule
+from polydl.poly.treetext import format_tree
+from polydl.scheduler.affine_order import AffineOrder
+from polydl.scheduler.recipes.common import attempt
+from polydl.scheduler.schedule import Schedule
+
+__all__ = ["orders"]
+
+_VARIANTS: Final = (SchedulerOptions("min"), SchedulerOptions("moderate"))
+
+
+def orders(plain: Schedule, operations: int) -> Iterator[tuple[Schedule, tuple[BandFacts, ...]]]:
+    """Legal orders with what isl says of their bands, the original one first.
+
+    `operations` bounds isl's scheduler for each; an order that needs more is left out.
+    """
+    yield plain, ()
+    seen = {plain.tree}
+    for options in _VARIANTS:
+        try:
+            order = affine_schedule(
+                plain.scop, plain.dependences, options, reassociate=plain.reassociate, operations=operations
+            )
+        except (NotApplicable, PolyhedralBlowup, InvalidProgram):
+            continue
+        schedule = attempt(plain, AffineOrder(format_tree(order.tree)))
+        if schedule is not None and schedule.tree not in seen:
+            seen.add(schedule.tree)
+            yield schedule, order.bands

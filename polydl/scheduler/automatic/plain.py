@@ -1,0 +1,21 @@
+"""The strategy that always applies: the loops in the order given, contiguous ones as vectors, outer ones parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from polydl.scheduler.automatic.strategy import Part, innermost_bands
+from polydl.scheduler.recipes.written import parallel, vectorised
+from polydl.scheduler.schedule import Schedule
+from polydl.targets import Target
+
+__all__ = ["plain_loops"]
+
+
+def plain_loops(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
+    """The part with its innermost loops vectorised and its outermost ones parallel, where that is legal."""
+    for names in [
+        tuple(m.name for m in band.members) for band in innermost_bands(part.subtree(schedule.tree))
+    ]:
+        schedule = vectorised(schedule, names, target)
+    yield parallel(schedule, part.statements)
