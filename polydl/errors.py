@@ -6,6 +6,8 @@ code with which the command line ends: 1 error, 2 usage, 3 unsupported model, 4 
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "CompileTimeout",
     "IllegalSchedule",
@@ -78,7 +80,14 @@ class NotApplicable(PolydlError):
 
 
 class IllegalSchedule(PolydlError):
-    """A transformation would break a dependence; carries the explanation of the judge."""
+    """A transformation would break a dependence.
+
+    `violation` is the judge's (`polydl.poly.Violation`: dependence, two instances, cell, loop). `repair` are the
+    transformations that can be applied instead of the refused one, with which it is legal; () where none is known.
+    """
+
+    violation: Any = None
+    repair: tuple[Any, ...] = ()
 
 
 class PolyhedralBlowup(PolydlError):

@@ -17,6 +17,7 @@ from polydl.poly.ast import (
     format_ast,
 )
 from polydl.poly.dependences import bounds_violation, dependences
+from polydl.poly.distances import Distance, distances
 from polydl.poly.footprint import Footprint, footprint
 from polydl.poly.generate import generate, iterator_names
 from polydl.poly.isl import budget, operations_spent
@@ -66,6 +67,7 @@ __all__ = [
     "Coordinate",
     "Dependence",
     "DependenceKind",
+    "Distance",
     "Filter",
     "FloorDiv",
     "Footprint",
@@ -94,6 +96,7 @@ __all__ = [
     "common_coordinates",
     "count",
     "dependences",
+    "distances",
     "evaluate",
     "extent",
     "footprint",

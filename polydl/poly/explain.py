@@ -1,4 +1,4 @@
-"""Why a schedule is illegal, in words: a concrete pair of instances, the cell they share, and a repair if any."""
+"""Why a schedule is illegal, in words: a concrete pair of instances and the cell they share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import islpy
 
-from polydl.poly.affine import Affine
-from polydl.poly.isl import map_of
 from polydl.poly.model import Dependence, Scop, Statement
-from polydl.poly.sets import header, point_coordinates, primed
+from polydl.poly.sets import point_coordinates
 from polydl.poly.signs import Meeting
 from polydl.poly.tree import Member
 from polydl.vocabulary import Binding
@@ -23,7 +21,6 @@ class Violation:
 
     `parameters`, `source` and `sink` are concrete numbers; `cell` is the element of `dependence.tensor` that both
     touch (None for a data-dependent subscript). `member` is the loop to point at ("" : the order of a sequence).
-    `repair` is a sentence naming the smallest skew, shift or distribution that would help, or "".
     """
 
     dependence: Dependence | None
@@ -33,10 +30,9 @@ class Violation:
     cell: tuple[int | None, ...]
     member: str
     reason: str
-    repair: str = ""
 
     def __str__(self) -> str:
-        return self.reason + (f" {self.repair}" if self.repair else "")
+        return self.reason
 
 
 def explain_order(
@@ -51,8 +47,7 @@ def explain_order(
         reason = (
             f"{what}, but the tree runs {dependence.sink} first where both have the same loop coordinates."
         )
-        repair = f"Run {dependence.source} before {dependence.sink} in their sequence."
-        return Violation(dependence, parameters, source, sink, cell, "", reason, repair)
+        return Violation(dependence, parameters, source, sink, cell, "", reason)
     loop = loops[at]
     values = dict(parameters)
     here = meeting.source[at].evaluate({**values, **_names(scop, dependence.source, source)})
@@ -62,17 +57,12 @@ def explain_order(
             f"{what}, but loop '{loop.name}' is {loop.binding.value}: iterations {here} and {there} may run at the "
             f"same time."
         )
-        if dependence.reduction:
-            repair = f"Keep '{loop.name}' sequential, or privatise '{dependence.tensor}' over it."
-        else:
-            repair = f"Keep '{loop.name}' sequential, or bind a loop that carries no dependence."
     else:
         reason = (
             f"{what}, but at loop '{loop.name}' the sink has coordinate {there} and runs before the source, "
             f"which has {here}."
         )
-        repair = _order_repair(scop, dependence, meeting, loops, at)
-    return Violation(dependence, parameters, source, sink, cell, loop.name, reason, repair)
+    return Violation(dependence, parameters, source, sink, cell, loop.name, reason)
 
 
 def explain_storage(scop: Scop, dependence: Dependence, loop: str, bad: islpy.Map) -> Violation:
@@ -82,14 +72,13 @@ def explain_storage(scop: Scop, dependence: Dependence, loop: str, bad: islpy.Ma
     what = _what(dependence, parameters, source, sink, cell, order=not dependence.reduction)
     where = f"in different iterations of loop '{loop}'" if loop else "at different places of the tree"
     reason = f"{what}, but '{dependence.tensor}' is allocated afresh between them: they run {where}."
-    repair = f"Allocate '{dependence.tensor}' outside " + (f"loop '{loop}'." if loop else "both places.")
-    return Violation(dependence, parameters, source, sink, cell, loop, reason, repair)
+    return Violation(dependence, parameters, source, sink, cell, loop, reason)
 
 
 def explain_missing_allocation(statement: str, tensor: str) -> Violation:
     """The violation by a statement that accesses an allocated tensor from outside its allocation."""
     reason = f"{statement} accesses '{tensor}' outside the part of the tree where '{tensor}' is allocated."
-    return Violation(None, (), (), (), (), "", reason, f"Allocate '{tensor}' around {statement} too.")
+    return Violation(None, (), (), (), (), "", reason)
 
 
 def _what(
@@ -160,37 +149,3 @@ def _cell(
             if all(a is None or b is None or a == b for a, b in zip(first, second, strict=True)):
                 return tuple(a if a is not None else b for a, b in zip(first, second, strict=True))
     return ()
-
-
-def _range(scop: Scop, dependence: Dependence, difference: Affine) -> tuple[int | None, int | None]:
-    """Smallest and largest value of an expression over a dependence; None where unbounded."""
-    source, sink = scop.statement(dependence.source), scop.statement(dependence.sink)
-    outputs = [f"{i}'" for i in sink.iterators]
-    pair = f"[{source.name}[{', '.join(source.iterators)}] -> {sink.name}[{', '.join(outputs)}]]"
-    value = map_of(f"{header(scop.parameters)}{{ {pair} -> [{difference}] }}")
-    image = map_of(dependence.relation).wrap().apply(value)
-    low, high = image.dim_min_val(0), image.dim_max_val(0)
-    return (
-        low.to_python() if low.is_int() else None,
-        high.to_python() if high.is_int() else None,
-    )
-
-
-def _order_repair(
-    scop: Scop, dependence: Dependence, meeting: Meeting, loops: tuple[Member, ...], at: int
-) -> str:
-    """The smallest change of the tree that lets this dependence run forward at loop number `at`."""
-    iterators = scop.statement(dependence.sink).iterators
-    differences = [primed(t, iterators) - s for s, t in zip(meeting.source, meeting.sink, strict=True)]
-    low, _ = _range(scop, dependence, differences[at])
-    name = loops[at].name
-    if low is not None and low < 0:
-        if dependence.source != dependence.sink:
-            return f"Shift {dependence.sink} by {-low} along '{name}', or distribute '{name}' over the two statements."
-        for k in range(len(loops)):
-            ahead, _ = _range(scop, dependence, differences[k])
-            if k != at and ahead is not None and ahead > 0:
-                return f"Skew '{name}' by {-(low // ahead)} times '{loops[k].name}'."
-    if dependence.source != dependence.sink:
-        return f"Distribute '{name}' over {dependence.source} and {dependence.sink}."
-    return ""

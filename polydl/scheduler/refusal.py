@@ -12,15 +12,15 @@ from polydl.ir.printer import print_expr
 from polydl.poly import Violation, render
 from polydl.poly.tree import Tree, members
 
-__all__ = ["illegal", "not_applicable"]
+__all__ = ["illegal", "not_applicable", "refused"]
 
 _COLUMNS = 100  # longer statements are cut
 
 
 def illegal(
-    transform: object, function: Function, tree: Tree, violation: Violation, repair: str
+    transform: object, function: Function, tree: Tree, violation: Violation, repair: tuple[object, ...]
 ) -> IllegalSchedule:
-    """The error that refuses `transform`, which would have made `function` run as `tree`."""
+    """The error that refuses `transform`, which would have made `function` run as `tree`; `repair` is legal instead."""
     text = "\n" + indent(render(tree, violation.member, _note(violation)), "  ")
     d = violation.dependence
     if d is not None:
@@ -29,10 +29,22 @@ def illegal(
         text += "".join(
             f"\n    {_spelled(definitions[name], types)}" for name in dict.fromkeys((d.source, d.sink))
         )
-    untried = "" if violation.repair.startswith("Skew") else violation.repair
-    return IllegalSchedule(
-        f"{transform} is illegal", where=text, why=violation.reason, next=repair or untried
+    return refused(transform, violation, repair, where=text)
+
+
+def refused(
+    transform: object, violation: Violation, repair: tuple[object, ...] = (), *, where: str = ""
+) -> IllegalSchedule:
+    """The refusal with its judge's verdict, and what `Schedule.repaired` does instead."""
+    steps = ", ".join(map(repr, repair))
+    error = IllegalSchedule(
+        f"{transform} is illegal",
+        where=where,
+        why=violation.reason,
+        next=f"apply({steps}), as repaired({transform}) does" if steps else "",
     )
+    error.violation, error.repair = violation, repair
+    return error
 
 
 def not_applicable(

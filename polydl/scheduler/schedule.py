@@ -18,7 +18,7 @@ from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageErro
 from polydl.poly.affine import Affine
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members
-from polydl.scheduler.refusal import illegal, not_applicable
+from polydl.scheduler.refusal import illegal, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.targets import Target
 from polydl.vocabulary import Binding
@@ -171,10 +171,25 @@ class Schedule:
                 function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences
             )
         if not explain:
-            raise IllegalSchedule(f"{t} is illegal", why=violation.reason, next=violation.repair)
+            raise refused(t, violation)
         from polydl.scheduler.repairs import repair  # which applies transformations itself
 
         raise illegal(t, function, tree, violation, repair(self, t, violation))
+
+    def repaired(self, *transforms: Transform) -> Schedule:
+        """The transformations applied one after the other, each by its repair where it is illegal as it stands.
+
+        A refusal names the repair (`IllegalSchedule.repair`), the trace holds it. IllegalSchedule where there is none.
+        """
+        schedule = self
+        for t in transforms:
+            try:
+                schedule = schedule.apply(t)
+            except IllegalSchedule as refusal:
+                if not refusal.repair:
+                    raise
+                schedule = schedule.apply(*refusal.repair)
+        return schedule
 
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""

@@ -119,6 +119,23 @@ def test_illegal(name: str, golden: Golden) -> None:
     assert refusal.value.where
     assert refusal.value.why
     golden(f"errors/{name}.txt", str(refusal.value))
+    check_repair(schedule, steps, refusal.value)
+
+
+def check_repair(schedule: Schedule, steps: tuple[Transform, ...], refusal: IllegalSchedule) -> None:
+    """A repair that is offered is legal, is what the message says and what `repaired` does."""
+    violation = refusal.violation
+    assert violation.reason == refusal.why
+    if not refusal.repair:
+        assert not refusal.next
+        with pytest.raises(IllegalSchedule):
+            schedule.repaired(*steps)
+        return
+    refused = next(t for t in steps if f"{t} is illegal" == refusal.what)
+    done = steps[: steps.index(refused)]
+    made = schedule.apply(*done, *refusal.repair)
+    assert schedule.repaired(*steps[: len(done) + 1]) == made
+    assert refusal.next.startswith(f"apply({', '.join(map(repr, refusal.repair))})")
 
 
 NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
