@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.polybench.candidates import race_candidates
 from benchmarks.polybench.kernel import SIZE_NAMES
 from benchmarks.polybench.kernels import KERNELS
 from benchmarks.polybench.measure import CONTESTANTS, Result, geometric_mean, measure, ratios
@@ -33,6 +34,12 @@ def race(
     against: Annotated[str, typer.Option(help="who takes part, with commas")] = ",".join(CONTESTANTS),
     rounds: Annotated[int, typer.Option(min=1, help="most timed runs of each")] = 5,
     seconds: Annotated[float, typer.Option(min=0.0, help="no further run after this much time of one")] = 3.0,
+    candidates: Annotated[
+        bool,
+        typer.Option(
+            help="instead: each schedule that polydl considers, its predicted and its measured time"
+        ),
+    ] = False,
     symbolic: Annotated[
         bool,
         typer.Option(help="compile the C for any size; by default extents are constants, as in PolyBench"),
@@ -45,6 +52,10 @@ def race(
     unknown = [name for name in names if name not in KERNELS]
     if unknown:
         raise UsageError(f"unknown kernels: {', '.join(unknown)}", why=f"there are {', '.join(KERNELS)}")
+    if candidates:
+        for count in _counts(threads):
+            _predictions(names, size, count, rounds)
+        return
     contestants = [name for name in against.split(",") if name]
     status = Console(stderr=True)
     results: list[Result] = []
@@ -67,6 +78,30 @@ def race(
                 if file is not None:  # kept up to date: a long measurement may be stopped
                     file.write_text(json.dumps([result.as_json() for result in results], indent=1) + "\n")
     _report(results, contestants)
+
+
+def _predictions(names: Sequence[str], size: str, threads: int, rounds: int) -> None:
+    table = Table(title=f"{size}, {threads} thread{'s' if threads > 1 else ''}", title_justify="left")
+    for heading in (
+        "kernel",
+        "schedule",
+        "predicted Mcycles",
+        "measured ms",
+        "predicted/measured, of the chosen one",
+    ):
+        table.add_column(heading, justify="left" if heading in ("kernel", "schedule") else "right")
+    for name in names:
+        found = list(race_candidates(KERNELS[name], size, threads=threads, rounds=rounds))
+        scale = next((c.cycles / c.seconds for c in found if c.chosen), math.nan)
+        for c in found:
+            table.add_row(
+                name,
+                f"{c.label}{' *' if c.chosen else ''}",
+                f"{c.cycles / 1e6:.2f}",
+                f"{c.seconds * 1e3:.2f}",
+                f"{c.cycles / c.seconds / scale:.2f}",
+            )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _counts(text: str) -> list[int]:

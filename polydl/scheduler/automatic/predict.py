@@ -1,35 +1,42 @@
 """A small cost model: about how many cycles a schedule takes, good enough to choose between orders.
 
-Per statement, on the way to its full tiles, one iteration costs its arithmetic (shared among lanes), the loads and
-stores that register tiles do not save, and the memory lines that it newly touches; times the number of iterations
-with every symbolic extent at a typical value, shared among cores, plus a barrier for each arrival at a parallel loop.
+    time of a nest = the larger of its time in the core and its time in the memory, and a share of the smaller one
+    in the core:   instances of each statement times the cycles of one (`instructions`)
+    in the memory: the lines that each level brings in (`traffic`), by the cycles of one
+
+Symbolic sizes count with typical values (`extents`). Parallel loops share both among the cores, as evenly as
+their iterations allow, and every arrival at one costs a barrier. Only the first place of a statement in the tree
+counts: full tiles come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from math import prod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, prod
 from typing import Final
 
 from polydl import poly
-from polydl.dsl.function import StatementDef
-from polydl.ir.expr import Binary, Unary, walk
-from polydl.poly.affine import Affine, FloorDiv, Mod
-from polydl.poly.paths import Path
-from polydl.poly.tree import Member
-from polydl.scheduler.recipes.common import reads
-from polydl.scheduler.recipes.written import row_stride
+from polydl.dsl.function import Function, StatementDef
+from polydl.dsl.polyhedral import to_affine
+from polydl.poly.paths import Path, Position
+from polydl.scheduler.automatic.extents import Loop, axis_extents, loops_on, typical_sizes
+from polydl.scheduler.automatic.instructions import cycles_of_instance
+from polydl.scheduler.automatic.traffic import Level, Walk, lines_brought, reference
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
 __all__ = ["predicted_time"]
 
-_TYPICAL: Final = 1000.0  # iterations of a loop of symbolic extent
-_LINE_CYCLES: Final = 4.0  # to bring one line from the outer caches
-_CHAIN: Final = 4.0  # cycles of a dependent addition
-_BARRIER: Final = 1000.0
-_EFFICIENCY: Final = 0.85  # of every further core
+_BARRIER: Final = 1500.0  # cycles of two cores meeting
+_EFFICIENCY: Final = 0.9  # of every further core
+_HIDDEN: Final = 0.7  # of the smaller of the times in core and memory
+# Cycles of a line from the next level: fetched ahead in order, and out of order, some of them at once.
+_INTO_L1: Final = (2.0, 4.0)
+_INTO_L2: Final = (6.0, 12.0)
+_INTO_L3: Final = (14.0, 28.0)
 
 
 def predicted_time(schedule: Schedule, target: Target, statements: Collection[str] | None = None) -> float:
@@ -37,69 +44,77 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
     seen: dict[str, Path] = {}
     for path in poly.paths(schedule.scop, schedule.tree):
         if statements is None or path.statement in statements:
-            seen.setdefault(path.statement, path)  # full tiles come first
-    barriers: dict[str, float] = {}
-    total = 0.0
-    for name, path in seen.items():
-        loops = [c for c in path.coordinates if isinstance(c, Member)]
-        parallel = next((k for k, m in enumerate(loops) if m.binding is Binding.PARALLEL), None)
-        cores = 1.0
-        if parallel is not None:
-            cores = 1.0 + (target.cores - 1) * _EFFICIENCY
-            barriers[loops[parallel].name] = _BARRIER * prod(_extent(m.expr(name)) for m in loops[:parallel])
-        statement = schedule.statement(name)
-        total += _iteration(schedule, statement, loops, target) * _TYPICAL ** len(statement.axes) / cores
-    return total + (sum(barriers.values()) if target.cores > 1 else 0.0)
+            seen.setdefault(path.statement, path)
+    sizes = typical_sizes(schedule.scop)
+    tour = [_tour(schedule, path, sizes, target) for path in seen.values()]
+    nests: dict[int, list[_Tour]] = {}
+    for t in tour:
+        first = t.walk.coordinates[0] if t.walk.coordinates else None
+        nests.setdefault(first.index if isinstance(first, Position) else 0, []).append(t)
+    return sum(_nest(nest, target) for nest in nests.values())
 
 
-def _extent(e: Affine) -> float:
-    match e.terms:
-        case ((FloorDiv(dividend, size), 1),):
-            return max(1.0, _extent(dividend) / size)
-        case ((Mod(_, size), 1),):
-            return float(size)
-        case ():
-            return 1.0
-        case _:
-            return _TYPICAL
+@dataclass(frozen=True, slots=True)
+class _Tour:
+    """A statement on its way: its walk, its time in the core, and what its parallel loop shares and costs."""
+
+    walk: Walk
+    core: float
+    cores: float
+    barrier: tuple[str, float]
 
 
-def _iteration(schedule: Schedule, s: StatementDef, loops: list[Member], target: Target) -> float:
-    """Cycles of one iteration."""
-    lane = [m for m in loops if m.binding is Binding.VECTOR]
-    unrolled = [m for m in loops if m.binding is Binding.UNROLL]
-    running = [m for m in loops if m.binding in (Binding.SEQUENTIAL, Binding.PARALLEL)]
-    size = schedule.function.tensor(s.target).dtype.bytes
-    lanes = min(_extent(lane[-1].expr(s.name)), 2.0 * target.lanes(size)) if lane else 1.0
-    along = _axis(lane[-1], s) if lane else (_axis(running[-1], s) if running else "")
-    inner = _axis(running[-1], s) if running else ""
-    operations = sum(isinstance(e, Binary | Unary) for e in walk(s.value)) + (s.op is not None)
-    cycles = max(0.5, operations / 4) / (lanes if lane else 1.0)
-    chained = s.op is not None and not lane and not unrolled and inner and row_stride(s.index, inner) == 0
-    if chained:
-        cycles = max(cycles, _CHAIN)
-    indices = [x.index for x in reads(s)] + [s.index] * (2 if s.op is not None else 1)
-    for index in indices:
-        if unrolled and inner and row_stride(index, inner) == 0:
-            continue  # stays in a register
-        reuse = prod(_extent(m.expr(s.name)) for m in unrolled if row_stride(index, _axis(m, s)) == 0)
-        step = row_stride(index, along) if along else 0
-        accesses = 1.0 if step is None and lane else 0.5 / lanes
-        lines = 1.0 if step is None else size / target.line_bytes if step else 0.0
-        cycles += (accesses + _LINE_CYCLES * lines * (0.5 if unrolled else 1.0)) / reuse
-    return cycles
+def _nest(nest: list[_Tour], target: Target) -> float:
+    """Cycles of one top-level nest."""
+    core = sum(t.core / t.cores for t in nest)
+    cores = sum(t.core for t in nest) / max(core, 1e-9)
+    walks = [t.walk for t in nest]
+    levels = (
+        Level(target.l1d_bytes, *_INTO_L1),
+        Level(target.l2_bytes, *_INTO_L2),
+        Level(target.l3_bytes, *_INTO_L3),
+    )
+    memory = sum(lines_brought(walks, level, target.line_bytes) for level in levels) / max(1.0, cores)
+    barriers = sum(dict(t.barrier for t in nest if t.barrier[0]).values())
+    return max(core, memory) + (1 - _HIDDEN) * min(core, memory) + barriers
 
 
-def _axis(m: Member, s: StatementDef) -> str:
-    """The axis that a loop runs along, through tiles; "" where it is a mixture."""
-    return _only(m.expr(s.name))
+def _tour(schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Target) -> _Tour:
+    s = _statements(schedule.function)[path.statement]
+    extents = axis_extents(s, sizes)
+    coordinates = loops_on(path, extents)
+    loops = [x for x in coordinates if x is not None]
+    references = tuple(
+        reference(a, schedule.function.tensor(a.tensor).dtype.bytes)
+        for a in schedule.scop.statement(path.statement).accesses
+    )
+    way: list[Loop | Position] = []
+    for loop, place in zip(coordinates, path.coordinates, strict=True):
+        if loop is not None:
+            way.append(loop)
+        elif isinstance(place, Position):
+            way.append(place)
+    walk = Walk(tuple(way), references)
+    core = cycles_of_instance(s, loops, references, target) * prod(extents.values())
+    parallel = next((k for k, x in enumerate(loops) if x.member.binding is Binding.PARALLEL), None)
+    if parallel is None or target.cores == 1:
+        return _Tour(walk, core, 1.0, ("", 0.0))
+    arrivals = prod(x.trips for x in loops[:parallel])
+    barrier = loops[parallel].member.name, _BARRIER * arrivals
+    return _Tour(walk, core, _speedup(s, loops[parallel], target.cores), barrier)
 
 
-def _only(e: Affine) -> str:
-    match e.terms:
-        case ((FloorDiv(inner) | Mod(inner), 1),):
-            return _only(inner)
-        case ((str() as name, 1),):
-            return name
-        case _:
-            return ""
+def _speedup(s: StatementDef, loop: Loop, cores: int) -> float:
+    """How many times faster a parallel loop is: iterations are handed out in equal runs."""
+    share = ceil(loop.trips / cores) / loop.trips
+    growing = any(
+        loop.axis in f.names() for a in s.axes for e in (a.lower, a.upper) if (f := to_affine(e)) is not None
+    )
+    if growing:  # the last run of a triangle is the largest
+        share = 1.0 - (1.0 - share) ** 2
+    return 1.0 + (1.0 / share - 1.0) * _EFFICIENCY
+
+
+@lru_cache(maxsize=8)
+def _statements(function: Function) -> Mapping[str, StatementDef]:
+    return {s.name: s for s in function.statements()}

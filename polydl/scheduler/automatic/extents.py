@@ -1,0 +1,116 @@
+"""How far loops run, with every symbolic size at a typical value: what the cost model counts with.
+
+A loop of a schedule moves one axis of a statement: `i` all of it, `floor(i/8)` in steps of 8, `i mod 8` inside a tile,
+and `t + i` the axis that loops further out have not fixed yet. The product of all trip counts is the number of
+instances of the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from polydl.dsl.function import StatementDef
+from polydl.dsl.polyhedral import to_affine
+from polydl.poly.affine import Affine, FloorDiv, Mod
+from polydl.poly.model import Scop
+from polydl.poly.paths import Path
+from polydl.poly.tree import Member
+
+__all__ = ["Loop", "axis_extents", "loops_on", "typical_sizes"]
+
+# Of a size that is an extent of tensors of this rank: arrays of some tens of megabytes, lines that fit the first cache.
+_BY_RANK: Final = {1: 2000.0, 2: 1200.0, 3: 150.0}
+_OTHERWISE: Final = 500.0  # of a size that is the extent of no tensor (numbers of steps), or of ranks beyond
+
+
+@lru_cache(maxsize=64)
+def typical_sizes(scop: Scop) -> Mapping[str, float]:
+    """A typical value of each symbolic size: the more dimensions its tensors have, the smaller."""
+    sizes = dict.fromkeys(scop.parameters, (_OTHERWISE, 0))
+    for _, box in scop.tensors:
+        rank = len(box.upper)
+        for name in {n for e in box.upper for n in e.names()}:
+            if name in sizes and rank > sizes[name][1]:
+                sizes[name] = (_BY_RANK.get(rank, 50.0), rank)
+    return {name: value for name, (value, _) in sizes.items()}
+
+
+def axis_extents(s: StatementDef, sizes: Mapping[str, float]) -> dict[str, float]:
+    """The mean number of values of each axis, outer axes at their mean."""
+    here = dict(sizes)
+    extents = {}
+    for a in s.axes:
+        lower, upper = to_affine(a.lower), to_affine(a.upper)
+        low = 0.0 if lower is None else _value(lower, here)
+        high = low + _OTHERWISE if upper is None else _value(upper, here)
+        extents[a.name] = max(1.0, high - low)
+        here[a.name] = low + (extents[a.name] - 1) / 2
+    return extents
+
+
+def _value(e: Affine, at: Mapping[str, float]) -> float:
+    total = float(e.constant)
+    for atom, c in e.terms:
+        match atom:
+            case FloorDiv(dividend, divisor):
+                total += c * _value(dividend, at) / divisor
+            case Mod(_, modulus):
+                total += c * (modulus - 1) / 2
+            case _:
+                total += c * at.get(atom, _OTHERWISE)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop as one statement sees it: the axis it moves ("" for none), by how much, and how often."""
+
+    member: Member
+    axis: str
+    trips: float
+    step: float
+    sign: int = 1
+
+
+def loops_on(path: Path, extents: Mapping[str, float]) -> tuple[Loop | None, ...]:
+    """The loop of each coordinate of a path, None for a place in a sequence."""
+    left = dict(extents)
+    return tuple(
+        _loop(c, c.expr(path.statement), left) if isinstance(c, Member) else None for c in path.coordinates
+    )
+
+
+def _loop(m: Member, e: Affine, left: dict[str, float]) -> Loop:
+    """The loop, and what it leaves of each axis to loops inside it."""
+    best = Loop(m, "", 1.0, 1.0)
+    for atom, c in e.terms:
+        match atom:
+            case FloorDiv(dividend, size) | Mod(dividend, size):
+                axis, sign = _moved(dividend, left)
+                tiles = isinstance(atom, FloorDiv)
+                trips = (
+                    max(1.0, left.get(axis, 1.0) / size) if tiles else min(left.get(axis, 1.0), float(size))
+                )
+                found = Loop(m, axis, trips, float(size) if tiles else 1.0, sign * (1 if c > 0 else -1))
+            case _ if atom in left:
+                found = Loop(m, atom, left[atom], 1.0, 1 if c > 0 else -1)
+            case _:
+                continue
+        if found.trips >= best.trips:
+            best = found
+    if best.axis:
+        left[best.axis] = max(1.0, left[best.axis] / best.trips)
+    return best
+
+
+def _moved(e: Affine, left: Mapping[str, float]) -> tuple[str, int]:
+    """The axis with most values left in an expression, and the sign with which it is there."""
+    best, most, direction = "", 0.0, 1
+    for atom, c in e.terms:
+        axis, sign = _moved(atom.dividend, left) if isinstance(atom, FloorDiv | Mod) else (atom, 1)
+        if left.get(axis, 0.0) > most:
+            best, most, direction = axis, left[axis], sign * (1 if c > 0 else -1)
+    return best, direction

@@ -1,0 +1,169 @@
+"""Memory traffic: how many lines each level of the memory brings in, from the footprints of loops.
+
+For a level of some capacity, the nest is walked from the outside. Where everything that one iteration of a loop
+touches fits, what neighbouring iterations share is still there, and the whole loop brings in each line it touches
+once; where it does not fit, every iteration pays for itself. Elements next to each other in the last dimension share
+lines; a walk along any other dimension takes a line for each element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+from polydl.poly.affine import Affine, FloorDiv, Mod
+from polydl.poly.model import Access, AccessKind
+from polydl.poly.paths import Position
+from polydl.scheduler.automatic.extents import Loop
+
+__all__ = ["Level", "Reference", "Walk", "lines_brought"]
+
+_SHARE: Final = 0.75  # of a cache that one working set may count on
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level of memory: what it holds, and the cycles of bringing a line into it: in order, and out of order."""
+
+    bytes: float
+    streamed: float
+    scattered: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An access of a statement: `subscripts[d]` as coefficients of axes, without what is constant."""
+
+    tensor: str
+    element: int  # bytes
+    subscripts: tuple[tuple[tuple[str, int], ...], ...]
+    constants: tuple[int, ...]
+    written: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The way to one statement: its coordinates (loops, places in sequences) and its references."""
+
+    coordinates: tuple[Loop | Position, ...]
+    references: tuple[Reference, ...]
+
+
+def reference(access: Access, element: int) -> Reference:
+    """An access as the model sees it; a data-dependent subscript counts as the same everywhere."""
+    subscripts, constants = [], []
+    for e in access.subscripts:
+        subscripts.append(_coefficients(e) if e is not None else ())
+        constants.append(e.constant if e is not None else 0)
+    return Reference(
+        access.tensor, element, tuple(subscripts), tuple(constants), access.kind is not AccessKind.READ
+    )
+
+
+def _coefficients(e: Affine) -> tuple[tuple[str, int], ...]:
+    found: list[tuple[str, int]] = []
+    for atom, c in e.terms:
+        match atom:
+            case FloorDiv(dividend) | Mod(dividend):
+                found += [(name, c) for name in sorted(dividend.names())]
+            case _:
+                found.append((atom, c))
+    return tuple(found)
+
+
+def lines_brought(
+    walks: Sequence[Walk], level: Level, line: int, depth: int = 0, times: float = 1.0
+) -> float:
+    """The cycles of bringing lines into a level, for all walks from coordinate `depth` on, `times` over."""
+    capacity = _SHARE * level.bytes
+    return _visit(walks, level, line, depth, times, capacity)
+
+
+def _visit(
+    walks: Sequence[Walk], level: Level, line: int, depth: int, times: float, capacity: float
+) -> float:
+    here = [w for w in walks if depth < len(w.coordinates)]
+    if not here:
+        return _cycles(walks, depth, level, line) * times
+    first = here[0].coordinates[depth]
+    if isinstance(first, Position):
+        if _bytes(walks, depth, line) <= capacity:
+            return _cycles(walks, depth, level, line) * times
+        groups: dict[int, list[Walk]] = {}
+        for w in here:
+            place = w.coordinates[depth]
+            groups.setdefault(place.index if isinstance(place, Position) else 0, []).append(w)
+        return sum(_visit(g, level, line, depth + 1, times, capacity) for g in groups.values())
+    if _bytes(walks, depth + 1, line) <= capacity:
+        return _cycles(walks, depth, level, line) * times
+    trips = max(c.trips for w in here if isinstance(c := w.coordinates[depth], Loop))
+    return _visit(walks, level, line, depth + 1, times * trips, capacity)
+
+
+@dataclass(slots=True)
+class _Region:
+    """A box of elements of a tensor, as what several references touch together."""
+
+    low: list[float]
+    high: list[float]
+    element: int
+    written: bool
+    contiguous: bool
+
+    def lines(self, line: int) -> float:
+        widths = [high - low + 1 for low, high in zip(self.low, self.high, strict=True)]
+        if not widths:
+            return 1.0
+        return prod(widths[:-1]) * max(1.0, widths[-1] * self.element / line)
+
+
+def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
+    """What the loops from `depth` on touch: boxes, those with the same place in the outer loops united."""
+    found: dict[tuple[str, tuple[frozenset[tuple[int, float]], ...]], _Region] = {}
+    for w in walks:
+        width: dict[str, float] = {}
+        outside: dict[str, list[tuple[int, float]]] = {}
+        last = ""
+        for d, c in enumerate(w.coordinates):
+            if not isinstance(c, Loop) or not c.axis:
+                continue
+            if d >= depth:
+                width[c.axis] = width.get(c.axis, 0.0) + (c.trips - 1) * c.step
+                last = c.axis
+            else:
+                outside.setdefault(c.axis, []).append((d, c.step))
+        for r in w.references:
+            signs, low, high = [], [], []
+            for terms, start in zip(r.subscripts, r.constants, strict=True):
+                spread = [c * width.get(axis, 0.0) for axis, c in terms]
+                low.append(start + sum(x for x in spread if x < 0))
+                high.append(start + sum(x for x in spread if x > 0))
+                signs.append(
+                    frozenset((d, c * step) for axis, c in terms for d, step in outside.get(axis, ()))
+                )
+            ordered = not last or not any(axis == last for terms in r.subscripts[:-1] for axis, _ in terms)
+            key = r.tensor, tuple(signs)
+            old = found.get(key)
+            if old is None:
+                found[key] = _Region(low, high, r.element, r.written, ordered)
+            else:
+                old.low = [min(a, b) for a, b in zip(old.low, low, strict=True)]
+                old.high = [max(a, b) for a, b in zip(old.high, high, strict=True)]
+                old.written = old.written or r.written
+                old.contiguous = old.contiguous and ordered
+    return list(found.values())
+
+
+def _bytes(walks: Sequence[Walk], depth: int, line: int) -> float:
+    return sum(r.lines(line) for r in _regions(walks, depth)) * line
+
+
+def _cycles(walks: Sequence[Walk], depth: int, level: Level, line: int) -> float:
+    """Stored lines come in and go out again."""
+    total = 0.0
+    for r in _regions(walks, depth):
+        cost = level.streamed if r.contiguous else level.scattered
+        total += r.lines(line) * cost * (2.0 if r.written else 1.0)
+    return total
