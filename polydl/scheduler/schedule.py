@@ -15,7 +15,7 @@ from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.dsl.tensor import Layout
 from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageError
-from polydl.poly.affine import Affine
+from polydl.poly.affine import Affine, dim
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members
 from polydl.scheduler.refusal import illegal, not_applicable, refused
@@ -253,13 +253,18 @@ class Schedule:
         return total
 
     def upper_bound(self, statement: str, e: Affine) -> tuple[Affine, Affine] | None:
-        """Lower and exclusive upper bound of `e` at a statement, affine in the sizes: numbers, or those of an axis."""
+        """Lower and exclusive upper bound of `e` at a statement: numbers, or affine in the sizes where `e` is an axis.
+
+        Of a sum of axes (a skewed coordinate) along the innermost of them, the others fixed: `e` is `j + 2*t`, say,
+        and j runs from 0 to N, then these are `2*t` and `N + 2*t`.
+        """
         span = interval(e, self.axis_ranges(statement))
         if span is not None:
             return Affine((), span[0]), Affine((), span[1] + 1)
-        for a in self.statement(statement).axes:
-            if e == Affine(((a.name, 1),)):
+        for a in reversed(self.statement(statement).axes):
+            rest = e - dim(a.name)
+            if (a.name, 1) in e.terms and a.name not in rest.names():
                 lower, upper = to_affine(a.lower), to_affine(a.upper)
                 if lower is not None and upper is not None:
-                    return lower, upper
+                    return lower + rest, upper + rest
         return None
