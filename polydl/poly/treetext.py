@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import NoReturn, assert_never
 
 from polydl.errors import InvalidProgram
@@ -36,7 +37,7 @@ from polydl.poly.tree import (
 )
 from polydl.vocabulary import Binding, Memory
 
-__all__ = ["format_tree", "parse_tree", "render"]
+__all__ = ["annotated", "format_tree", "parse_tree", "render"]
 
 
 def format_tree(tree: Tree) -> str:
@@ -54,6 +55,13 @@ def render(tree: Tree, pointer: str = "", note: str = "") -> str:
         if marked:
             out.append("  " + "  " * depth + "^" * len(text) + (f" {note}" if note else ""))
     return "\n".join(out)
+
+
+def annotated(tree: Tree, notes: Mapping[str, str]) -> str:
+    """The tree as text with a note behind each loop that has one, all in one column."""
+    lines = [("  " * depth + text, notes.get(loop, "") if loop else "") for depth, text, loop in _lines(tree, 0)]
+    width = max(len(text) for text, _ in lines)
+    return "\n".join(f"{text:<{width}}  {note}" if note else text for text, note in lines)
 
 
 def _lines(tree: Tree, depth: int) -> list[tuple[int, str, str]]:

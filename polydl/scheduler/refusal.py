@@ -12,7 +12,7 @@ from polydl.ir.printer import print_expr
 from polydl.poly import Violation, render
 from polydl.poly.tree import Tree, members
 
-__all__ = ["illegal", "not_applicable", "refused"]
+__all__ = ["illegal", "not_applicable", "refused", "spelled"]
 
 _COLUMNS = 100  # longer statements are cut
 
@@ -27,7 +27,7 @@ def illegal(
         types = {t.name: t.dtype for t in function.tensors}
         definitions = {s.name: s for s in function.statements()}
         text += "".join(
-            f"\n    {_spelled(definitions[name], types)}" for name in dict.fromkeys((d.source, d.sink))
+            f"\n    {spelled(definitions[name], types)}" for name in dict.fromkeys((d.source, d.sink))
         )
     return refused(transform, violation, repair, where=text)
 
@@ -69,7 +69,7 @@ def _note(violation: Violation) -> str:
     return " before ".join(f"{s}({', '.join(map(str, at))})" for s, at in ends)
 
 
-def _spelled(s: StatementDef, types: Mapping[str, DType]) -> str:
+def spelled(s: StatementDef, types: Mapping[str, DType]) -> str:
     """A statement as text: `C(i, j, k): C[i, j] add= A[i, k] * B[k, j]`."""
     index = ", ".join(print_expr(e, buffers=types) for e in s.index)
     head = f"{s.name}({', '.join(a.name for a in s.axes)}): {s.target}[{index}]"

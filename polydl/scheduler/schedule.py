@@ -18,6 +18,7 @@ from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageErro
 from polydl.poly.affine import Affine, dim
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members
+from polydl.scheduler.queries import Queries
 from polydl.scheduler.refusal import illegal, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.targets import Target
@@ -102,7 +103,7 @@ def _plain(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Queries):
     """A function with an order and a place for everything. Immutable: `apply` gives a new one.
 
     `reassociate`: whether the points of a reduction may be combined in another order (default yes; floating-point
@@ -190,6 +191,12 @@ class Schedule:
                     raise
                 schedule = schedule.apply(*refusal.repair)
         return schedule
+
+    def explain(self) -> str:
+        """The schedule in words: the tree with what each loop carries, every dependence with the loop that carries it."""
+        from polydl.scheduler.explanation import explain  # which asks questions itself
+
+        return explain(self)
 
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
