@@ -49,6 +49,11 @@ def point_in(known: Mapping[str, Range], data: st.DataObject) -> dict[str, int]:
     }
 
 
+def test_adding_the_opposite_is_subtracting() -> None:
+    assert simplify(parse_expr("a:f64 + -(b:f64 * c:f64)")) == parse_expr("a:f64 - b:f64 * c:f64")
+    assert simplify(parse_expr("a:f64 - -(b:f64 * c:f64)")) == parse_expr("a:f64 + b:f64 * c:f64")
+
+
 @given(index_expressions(), ranges, st.data())
 @settings(max_examples=600)
 def test_index_arithmetic_keeps_its_value_and_bounds(
