@@ -9,16 +9,19 @@ Every one of `threads` threads calls it with its own number `thread` and otherwi
 at `barrier` (64 zeroed, 64-byte aligned bytes; may be null when `threads` is 1). It runs the steps `first <= s < last`
 and returns 0, or the positive code of a failed run-time check (see `checks`). `workspace` holds `workspace_bytes +
 threads * scratch_bytes` bytes, 64-byte aligned, of undefined contents; `constants` is the 64-byte aligned weight image.
-Inputs and outputs are dense row-major arrays, aligned to their element size at least.
+Inputs and outputs are dense row-major arrays, aligned to their element size at least. Behind the outputs, `outputs`
+points to memory for the `temporaries`: arrays whose shapes depend on the sizes, 64-byte aligned, of undefined contents.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from polydl.dtypes import DType
 
-__all__ = ["Artifact", "StepInfo", "TensorSpec"]
+__all__ = ["Artifact", "Extent", "StepInfo", "TemporarySpec", "TensorSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,41 @@ class TensorSpec:
     name: str
     dtype: DType
     shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`constant + Σ coefficient * floor(term / divisor)`; a term is the name of a size or another extent."""
+
+    constant: int
+    terms: tuple[tuple[int, str | Extent, int], ...] = ()  # coefficient, term, divisor > 0
+
+    def names(self) -> Iterator[str]:
+        """The sizes that it depends on."""
+        for _, term, _ in self.terms:
+            if isinstance(term, str):
+                yield term
+            else:
+                yield from term.names()
+
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
+        """The number that it is for these sizes."""
+        return self.constant + sum(
+            c * ((sizes[t] if isinstance(t, str) else t.evaluate(sizes)) // d) for c, t, d in self.terms
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TemporarySpec:
+    """An array that a call needs for itself, of a shape that depends on the sizes; a negative extent means none."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Extent, ...]
+
+    def bytes(self, sizes: Mapping[str, int]) -> int:
+        """What it takes for these sizes."""
+        return prod(max(0, e.evaluate(sizes)) for e in self.shape) * self.dtype.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +94,4 @@ class Artifact:
     cpu: str
     features: tuple[str, ...]
     checks: tuple[str, ...] = field(default=())  # message of run-time check code k+1
+    temporaries: tuple[TemporarySpec, ...] = field(default=())

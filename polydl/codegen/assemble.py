@@ -10,15 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from polydl.artifact import TensorSpec
+from polydl.artifact import Extent, TemporarySpec, TensorSpec
 from polydl.codegen.lower import lower
 from polydl.codegen.program import Program, Slot, Space, Step
 from polydl.codegen.work import flops, traffic
 from polydl.dsl import Tensor, TensorRole
+from polydl.dsl.polyhedral import to_affine
 from polydl.dsl.tensor import numbers
-from polydl.errors import UsageError
+from polydl.errors import InvalidProgram, UsageError
 from polydl.ir.expr import Const, Expr, Var
 from polydl.ir.kernel import Kernel, Param, Role
+from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.scheduler.schedule import Schedule
 
 __all__ = ["Assembly", "Part", "assemble", "program_of"]
@@ -139,7 +141,8 @@ class _Image:
 
 
 def program_of(schedule: Schedule) -> Program:
-    """A program of one step: inputs and constants are its inputs; temporaries lie in the workspace.
+    """A program of one step: inputs and constants are its inputs; temporaries lie in the workspace, those of symbolic
+    shape in memory that the runtime makes for each call.
 
     A tensor updated in place is an output whose buffer holds the contents before the call.
     """
@@ -150,8 +153,15 @@ def program_of(schedule: Schedule) -> Program:
     slots: dict[str, Slot] = {t.name: Slot(Space.INPUT, i) for i, t in enumerate(given)}
     slots |= {t.name: Slot(Space.OUTPUT, i) for i, t in enumerate(results)}
     offset = 0
+    temporaries: list[TemporarySpec] = []
     for p in kernel.params:
-        if p.buffer.name not in slots:
+        if p.buffer.name in slots:
+            continue
+        if not all(isinstance(e, Const) for e in p.buffer.shape):
+            slots[p.buffer.name] = Slot(Space.TEMPORARY, len(results) + len(temporaries))
+            shape = tuple(_extent(e, p.buffer.name) for e in p.buffer.shape)
+            temporaries.append(TemporarySpec(p.buffer.name, p.buffer.dtype, shape))
+        else:
             slots[p.buffer.name] = Slot(Space.WORKSPACE, 0, offset)
             offset += -(-_bytes(p) // _ALIGN) * _ALIGN
     args = tuple(slots[p.buffer.name] for p in kernel.params)
@@ -163,7 +173,29 @@ def program_of(schedule: Schedule) -> Program:
         tuple(_spec(t) for t in results),
         function.sizes,
         workspace_bytes=offset,
+        temporaries=tuple(temporaries),
     )
+
+
+def _extent(e: Expr, tensor: str) -> Extent:
+    """An extent as a formula of the sizes."""
+    form = to_affine(e)
+    if form is None:
+        raise InvalidProgram(f"the shape of {tensor} is not affine in the sizes", where=str(e))
+    return _formula(form)
+
+
+def _formula(form: Affine) -> Extent:
+    terms: list[tuple[int, str | Extent, int]] = []
+    for atom, c in form.terms:
+        match atom:
+            case FloorDiv(dividend, divisor):
+                terms.append((c, _formula(dividend), divisor))
+            case Mod(dividend, modulus):  # x - m * floor(x / m)
+                terms += [(c, _formula(dividend), 1), (-c * modulus, _formula(dividend), modulus)]
+            case _:
+                terms.append((c, atom, 1))
+    return Extent(form.constant, tuple(terms))
 
 
 def _bytes(p: Param) -> int:

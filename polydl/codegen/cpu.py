@@ -89,7 +89,7 @@ def unit(program: Program) -> Unit:
 
 
 def _aligned(slot: Slot) -> bool:
-    return slot.space in (Space.CONSTANT, Space.WORKSPACE) and slot.offset % _ALIGN == 0
+    return slot.space in (Space.CONSTANT, Space.WORKSPACE, Space.TEMPORARY) and slot.offset % _ALIGN == 0
 
 
 def _number_checks(kernel: Kernel, messages: list[str]) -> Kernel:
@@ -162,4 +162,5 @@ def make_artifact(program: Program, target: Target, code: bytes, parts: Unit, pl
         cpu=target.cpu,
         features=target.features,
         checks=parts.checks,
+        temporaries=program.temporaries,
     )

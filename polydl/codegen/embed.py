@@ -39,6 +39,13 @@ _RESERVED: Final = frozenset(_WORDS.split())
 def header(artifact: Artifact) -> str:
     """`model.h`: prototypes, buffer sizes, and a typed wrapper `ENTRY_run` for one thread. C99 and C++11."""
     entry, macro = artifact.entry, artifact.entry.upper()
+    if artifact.temporaries:
+        temporaries = ", ".join(t.name for t in artifact.temporaries)
+        raise UsageError(
+            f"{entry} needs memory for {temporaries} whose size is known at the call only",
+            why="the interface in C leaves all memory to the caller",
+            next="fix the sizes, or use the package format dir",
+        )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", entry) or entry in _RESERVED:
         raise InvalidProgram(f"the entry point '{entry}' is no C identifier")
     names = _identifiers(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from polydl.artifact import TensorSpec
+from polydl.artifact import TemporarySpec, TensorSpec
 from polydl.ir.kernel import Kernel
 
 __all__ = ["Program", "Slot", "Space", "Step"]
@@ -20,13 +20,14 @@ class Space(str, Enum):
     OUTPUT = "output"
     CONSTANT = "constant"
     WORKSPACE = "workspace"
+    TEMPORARY = "temporary"  # of a size that is known at the call
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Where an argument lives: the `index`-th input or output, or `offset` bytes into the constants or the workspace.
 
-    Offsets are multiples of 64.
+    Offsets are multiples of 64. The table of outputs goes on with the temporaries; their index counts from its start.
     """
 
     space: Space
@@ -55,3 +56,4 @@ class Program:
     sizes: tuple[str, ...] = ()
     constants_bytes: int = 0
     workspace_bytes: int = 0
+    temporaries: tuple[TemporarySpec, ...] = ()

@@ -52,6 +52,7 @@ from polydl.poly.tree import (
     with_child,
 )
 from polydl.poly.treetext import format_tree, parse_tree, render
+from polydl.poly.values import Redirected, ValueViolation, span, value_violation
 from polydl.poly.verify import verify
 
 __all__ = [
@@ -81,11 +82,13 @@ __all__ = [
     "Op",
     "Path",
     "Position",
+    "Redirected",
     "Scop",
     "Selection",
     "Sequence",
     "Statement",
     "Tree",
+    "ValueViolation",
     "Violation",
     "affine",
     "affine_ast",
@@ -120,7 +123,9 @@ __all__ = [
     "render",
     "sample",
     "set_text",
+    "span",
     "statements_below",
+    "value_violation",
     "verify",
     "walk",
     "with_child",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from polydl._version import __version__
-from polydl.artifact import Artifact, StepInfo, TensorSpec
+from polydl.artifact import Artifact, Extent, StepInfo, TemporarySpec, TensorSpec
 from polydl.dtypes import by_name
 from polydl.errors import InvalidPackage, InvalidProgram, UsageError
 from polydl.runtime.memory import MAX_BYTES
@@ -26,7 +26,7 @@ __all__ = ["CODE", "MANIFEST", "WEIGHTS", "FileEntry", "Manifest", "decode", "en
 MANIFEST, CODE, WEIGHTS = "manifest.json", "model.o", "weights.bin"
 MAX_MANIFEST_BYTES: Final = 64 << 20
 _FORMAT: Final = "polydl-package"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAX_ITEMS: Final = 1 << 20  # inputs, steps, files …
 _MAX_RANK: Final = 64
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
@@ -34,7 +34,7 @@ _SYMBOL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _KEYS: Final = frozenset({
     "format", "format_version", "polydl_version", "target", "entry", "inputs", "outputs", "sizes", "steps",
-    "constants_bytes", "workspace_bytes", "scratch_bytes", "checks", "files", "info", "checksum",
+    "constants_bytes", "workspace_bytes", "scratch_bytes", "checks", "temporaries", "files", "info", "checksum",
 })  # fmt: skip
 
 
@@ -77,6 +77,10 @@ def encode(artifact: Artifact, files: Mapping[str, FileEntry], info: Mapping[str
         "workspace_bytes": artifact.workspace_bytes,
         "scratch_bytes": artifact.scratch_bytes,
         "checks": list(artifact.checks),
+        "temporaries": [
+            {"name": t.name, "dtype": t.dtype.name, "shape": [_extent(e) for e in t.shape]}
+            for t in artifact.temporaries
+        ],
         "files": {name: {"bytes": entry.bytes, "sha256": entry.sha256} for name, entry in files.items()},
     }
     try:
@@ -132,7 +136,14 @@ def decode(text: bytes, where: str) -> Manifest:
         cpu=reader.text(target["cpu"], "target.cpu"),
         features=reader.texts(target["features"], "target.features"),
         checks=reader.texts(top["checks"], "checks"),
+        temporaries=tuple(
+            reader.temporary(e, f"temporaries[{i}]")
+            for i, e in enumerate(reader.items(top["temporaries"], "temporaries"))
+        ),
     )
+    unknown = {n for t in artifact.temporaries for e in t.shape for n in e.names()} - set(artifact.sizes)
+    if unknown:
+        raise reader.error(f"temporaries depend on {', '.join(sorted(unknown))}, which is no size")
     for kind, specs in (("input", artifact.inputs), ("output", artifact.outputs)):
         if len({spec.name for spec in specs}) != len(specs):
             raise reader.error(f"two {kind}s have the same name")
@@ -196,6 +207,40 @@ class _Reader:
             raise self.error(f"{field} is larger than any memory")
         return TensorSpec(self.text(entry["name"], f"{field}.name"), dtype, extents)
 
+    def temporary(self, value: Any, field: str) -> TemporarySpec:
+        entry = self.object(value, field, {"name", "dtype", "shape"})
+        try:
+            dtype = by_name(self.text(entry["dtype"], f"{field}.dtype"))
+        except InvalidProgram as error:
+            raise self.error(f"{field}.dtype: {error.what}") from error
+        shape = self.items(entry["shape"], f"{field}.shape")
+        if len(shape) > _MAX_RANK:
+            raise self.error(f"{field}.shape has more than {_MAX_RANK} axes")
+        extents = tuple(self.extent(e, f"{field}.shape", 0) for e in shape)
+        return TemporarySpec(self.text(entry["name"], f"{field}.name"), dtype, extents)
+
+    def extent(self, value: Any, field: str, depth: int) -> Extent:
+        entry = self.object(value, field, {"constant", "terms"})
+        if depth > _MAX_RANK:
+            raise self.error(f"{field} is nested too deeply")
+        terms = []
+        for item in self.items(entry["terms"], field):
+            parts = self.items(item, field)
+            if len(parts) != 3:
+                raise self.error(f"{field} has a term that is not coefficient, term and divisor")
+            factor, term, divisor = parts
+            what = term if isinstance(term, str) else self.extent(term, field, depth + 1)
+            number = self.signed(factor, field)
+            if self.integer(divisor, field) == 0:
+                raise self.error(f"{field} divides by 0")
+            terms.append((number, what, divisor))
+        return Extent(self.signed(entry["constant"], field), tuple(terms))
+
+    def signed(self, value: Any, field: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_BYTES:
+            raise self.error(f"{field} is not a whole number of at most {MAX_BYTES}")
+        return value
+
     def step(self, value: Any, field: str) -> StepInfo:
         entry = self.object(value, field, {"name", "flops", "bytes"})
         flops = self.integer(entry["flops"], f"{field}.flops", 1 << 62)
@@ -215,6 +260,13 @@ class _Reader:
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape)}
+
+
+def _extent(extent: Extent) -> dict[str, Any]:
+    return {
+        "constant": extent.constant,
+        "terms": [[c, t if isinstance(t, str) else _extent(t), d] for c, t, d in extent.terms],
+    }
 
 
 def _checksum(document: Mapping[str, Any]) -> str:

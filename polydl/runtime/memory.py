@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polydl.artifact import TemporarySpec
 from polydl.errors import ResourceLimit
 
-__all__ = ["HUGE_PAGE", "MAX_BYTES", "address", "aligned_bytes", "as_bytes"]
+__all__ = ["HUGE_PAGE", "MAX_BYTES", "address", "aligned_bytes", "as_bytes", "physical_bytes", "room_for"]
 
 HUGE_PAGE: Final = 2 << 20
 MAX_BYTES: Final = 1 << 46  # no machine has more; larger numbers are damage
@@ -43,6 +46,32 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
         block.madvise(mmap.MADV_HUGEPAGE)
     start = -flat.ctypes.data % HUGE_PAGE
     return flat[start : start + size]
+
+
+def room_for(
+    temporaries: Sequence[TemporarySpec], sizes: Mapping[str, int], held: list[NDArray[np.uint8]]
+) -> None:
+    """Make `held` one buffer for each temporary, at least as large as these sizes ask for; large ones are kept.
+
+    ResourceLimit where they are larger than the machine's memory.
+    """
+    wanted = [t.bytes(sizes) for t in temporaries]
+    if sum(wanted) > min(MAX_BYTES, physical_bytes()):
+        raise ResourceLimit(
+            f"the temporaries of {sum(wanted)} bytes are larger than this machine's memory",
+            where=", ".join(f"{t.name}: {n}" for t, n in zip(temporaries, wanted, strict=True)),
+            next="use smaller sizes, or a schedule that stores less",
+        )
+    if not held:
+        held += [aligned_bytes(n) for n in wanted]
+    for k, size in enumerate(wanted):
+        if held[k].nbytes < size:
+            held[k] = aligned_bytes(size)
+
+
+def physical_bytes() -> int:
+    """The machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def as_bytes(data: Any) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from polydl.errors import InvalidPackage, ResourceLimit, RunError, UsageError
 from polydl.runtime.arguments import Arguments, describe
 from polydl.runtime.loader import Code, check_machine, load_object
 from polydl.runtime.measure import StepTime, Timing
-from polydl.runtime.memory import MAX_BYTES, address, aligned_bytes, as_bytes
+from polydl.runtime.memory import MAX_BYTES, address, aligned_bytes, as_bytes, physical_bytes, room_for
 from polydl.runtime.teams import TEAMS, available_threads
 from polydl.runtime.teams_ir import CALL_BYTES
 
@@ -37,13 +37,14 @@ _ENTRY: Final = ctypes.CFUNCTYPE(
 class _Frame:
     """What one call in flight owns: its workspace and the native argument arrays."""
 
-    __slots__ = ("block", "inputs", "outputs", "pointers", "sizes", "workspace")
+    __slots__ = ("block", "inputs", "outputs", "pointers", "sizes", "temporaries", "workspace")
 
     def __init__(self, module: Module) -> None:
         artifact = module.artifact
         self.workspace = aligned_bytes(module.workspace_bytes)
         self.inputs = (_POINTER * max(len(artifact.inputs), 1))()
-        self.outputs = (_POINTER * max(len(artifact.outputs), 1))()
+        self.temporaries: list[NDArray[np.uint8]] = []
+        self.outputs = (_POINTER * max(len(artifact.outputs) + len(artifact.temporaries), 1))()
         self.sizes = (_INT * max(len(artifact.sizes), 1))()
         self.pointers = (
             ctypes.addressof(self.inputs),
@@ -83,7 +84,7 @@ class Module:
         self.threads = _thread_count(threads, artifact.steps)
         self.info: Mapping[str, Any] = MappingProxyType(dict(info or {}))
         self.workspace_bytes = artifact.workspace_bytes + self.threads * artifact.scratch_bytes
-        if not 0 <= self.workspace_bytes <= min(MAX_BYTES, _physical_bytes()):
+        if not 0 <= self.workspace_bytes <= min(MAX_BYTES, physical_bytes()):
             raise ResourceLimit(
                 f"the workspace of {self.workspace_bytes} bytes is larger than this machine's memory",
                 next="build for a smaller batch, or load with fewer threads",
@@ -203,6 +204,10 @@ class Module:
             frame.outputs[index] = address(array)
         for index, name in enumerate(self.artifact.sizes):
             frame.sizes[index] = sizes[name]
+        if self.artifact.temporaries:
+            room_for(self.artifact.temporaries, sizes, frame.temporaries)
+            for index, block in enumerate(frame.temporaries, len(outputs)):
+                frame.outputs[index] = block.ctypes.data
 
     def _execute(self, frame: _Frame, first: int = 0, last: int | None = None) -> None:
         """Run the steps `first <= s < last`."""
@@ -400,11 +405,6 @@ def _failure(artifact: Artifact, code: int) -> RunError:
     return RunError(
         f"the compiled code returned {code}, which is no check of its own", next="build the package again"
     )
-
-
-def _physical_bytes() -> int:
-    """The machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 _MAX_FREE: Final = max(available_threads(), 2)

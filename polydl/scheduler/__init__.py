@@ -2,6 +2,7 @@
 
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
+from polydl.scheduler.expansion import Expand
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
@@ -19,6 +20,7 @@ __all__ = [
     "Collapse",
     "ComputeAt",
     "Distribute",
+    "Expand",
     "Fuse",
     "IndexSetSplit",
     "Inline",

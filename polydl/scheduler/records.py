@@ -11,6 +11,7 @@ from polydl.dsl.tensor import Layout
 from polydl.errors import InvalidProgram
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
+from polydl.scheduler.expansion import Expand
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
@@ -25,8 +26,9 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, Collapse, ComputeAt, Distribute, Fuse, IndexSetSplit, Inline, Local, Pack, Parallel, Privatize,
-        Reorder, Reverse, Separate, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unroll, Vectorize,
+        Accumulate, Collapse, ComputeAt, Distribute, Expand, Fuse, IndexSetSplit, Inline, Local, Pack, Parallel,
+        Privatize, Reorder, Reverse, Separate, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unroll,
+        Vectorize,
     )
 }  # fmt: skip
 

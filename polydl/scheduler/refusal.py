@@ -9,10 +9,10 @@ from polydl.dsl.function import Function, StatementDef
 from polydl.dtypes import DType
 from polydl.errors import IllegalSchedule, NotApplicable
 from polydl.ir.printer import print_expr
-from polydl.poly import Violation, render
+from polydl.poly import ValueViolation, Violation, render
 from polydl.poly.tree import Tree, members
 
-__all__ = ["illegal", "not_applicable", "refused", "spelled"]
+__all__ = ["illegal", "misread", "not_applicable", "refused", "spelled"]
 
 _COLUMNS = 100  # longer statements are cut
 
@@ -33,7 +33,11 @@ def illegal(
 
 
 def refused(
-    transform: object, violation: Violation, repair: tuple[object, ...] = (), *, where: str = ""
+    transform: object,
+    violation: Violation | ValueViolation,
+    repair: tuple[object, ...] = (),
+    *,
+    where: str = "",
 ) -> IllegalSchedule:
     """The refusal with its judge's verdict, and what `Schedule.repaired` does instead."""
     steps = ", ".join(map(repr, repair))
@@ -45,6 +49,19 @@ def refused(
     )
     error.violation, error.repair = violation, repair
     return error
+
+
+def misread(
+    transform: object, names: Iterable[str], function: Function, tree: Tree, violation: ValueViolation
+) -> IllegalSchedule:
+    """The error that refuses `transform` of `function`, with which a statement would read another value."""
+    loops = {m.name for m in members(tree)}
+    text = "\n" + indent(render(tree, next((n for n in names if n in loops), "")), "  ")
+    types = {t.name: t.dtype for t in function.tensors}
+    definitions = {s.name: s for s in function.statements()}
+    ends = [violation.statement, *(e[0] for e in (violation.wanted, violation.found) if e is not None)]
+    text += "".join(f"\n    {spelled(definitions[name], types)}" for name in dict.fromkeys(ends))
+    return refused(transform, violation, where=text)
 
 
 def not_applicable(

@@ -16,10 +16,13 @@ from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.dsl.tensor import Layout
 from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageError
 from polydl.poly.affine import Affine, dim
+from polydl.poly.legality import Violation
 from polydl.poly.model import Dependence, Scop
-from polydl.poly.tree import Band, Member, Tree, members
+from polydl.poly.tree import Band, Member, Tree, members, statements_below
+from polydl.poly.values import ValueViolation
+from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.queries import Queries
-from polydl.scheduler.refusal import illegal, not_applicable, refused
+from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.targets import Target
 from polydl.vocabulary import Binding
@@ -77,13 +80,33 @@ class Transform:
         }
 
 
-def _require_kept_order(before: Function, after: Function | None) -> None:
-    """NotApplicable where statements change whose original order is given: it says nothing of the new ones."""
-    if before.order is not None and after is not None and after.computations != before.computations:
+def _judge_function(before: Schedule, after: Function) -> Violation | ValueViolation | None:
+    """The judge's word on a change of the function, but for the order of the new schedule.
+
+    Where the statements stay, every read must see the write that it saw, in an original order that is legal itself.
+    Statements that change have been checked by the transformation; NotApplicable where an original order is given and
+    the transformation has not said where in it the new ones are.
+    """
+    if keeps_statements(before.function, after):
+        wrong: Violation | ValueViolation | None = None
+        if after.order is not None and after.order != before.function.order:
+            wrong = poly.check(before.scop, after.order, before.dependences, before.reassociate)
+        return wrong or changed_values(before.function, after)
+    if before.function.order is not None and not _says_when(before.function, after):
         raise NotApplicable(
-            f"{before.name} has an explicit original order, which a change of its statements would lose",
+            f"{after.name} has an explicit original order, which a change of its statements would lose",
             next="write the change into the program, or transform its loops",
         )
+    return None
+
+
+def _says_when(before: Function, after: Function) -> bool:
+    """Whether the original order has been changed together with the statements."""
+    return (
+        after.order is not None
+        and after.order != before.order
+        and set(statements_below(after.order)) == {s.name for s in after.statements()}
+    )
 
 
 def _source(value: object) -> str:
@@ -155,11 +178,18 @@ class Schedule(Queries):
             tree, function = t.rewrite(self)
             tree = normalise(tree)
             require_nesting(tree)
-            _require_kept_order(self.function, function)
+            changed = function is not None and function != self.function
+            wrong = _judge_function(self, function) if changed and function is not None else None
         except NotApplicable as refusal:
             if not explain:
                 raise
             raise not_applicable(t, self.tree, t.names(), refusal) from None
+        if wrong is not None:
+            raise (
+                misread(t, t.names(), self.function, self.tree, wrong)
+                if isinstance(wrong, ValueViolation)
+                else illegal(t, self.function, self.tree, wrong, ())
+            )
         scop, dependences = self.scop, self.dependences
         if function is None:
             function = self.function

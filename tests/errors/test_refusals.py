@@ -13,6 +13,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Distribute,
+    Expand,
     Fuse,
     IndexSetSplit,
     Inline,
@@ -48,6 +49,7 @@ from tests.errors.programs import (
     triangle_sums,
     updated,
 )
+from tests.scheduler.loop_cases import carried, weighted
 from tests.scheduler.programs import chain, gather, heat, in_place, matmul, normalised, triangular
 
 Golden = Callable[[str, str], None]
@@ -105,6 +107,9 @@ ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
     "pack_what_is_overwritten": (odd_and_even, (Fuse(("b.i", "odd.i")), Pack("a", "b.i", "b"))),
     "compute_at_too_late": (pair, (Reverse("b.i"), ComputeAt("a", "b.i", "b"))),
     "compute_at_in_parallel": (pair, (Split("b.i", 4), ComputeAt("a", "b.i.o", "b"), Parallel("b.i.o"))),
+    "expand_what_goes_on": (lambda: weighted().schedule(), (Split("j", 2), Expand("t", ("i", "j.o")))),
+    "expand_what_the_next_iteration_reads": (carried, (Expand("t", ("i",)),)),
+    "expand_what_nobody_writes_again": (carried, (Expand("u", ("i", "j")),)),
     "symbolic_sizes": (triangle_sums, (Parallel("sums.i"),)),
 }
 
@@ -139,6 +144,9 @@ def check_repair(schedule: Schedule, steps: tuple[Transform, ...], refusal: Ille
 
 
 NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
+    "expand_a_result": (lambda: weighted().schedule(), (Expand("y", ("i",)),)),
+    "expand_elsewhere": (lambda: weighted(twice=True).schedule(), (Split("j2", 2), Expand("t", ("i", "j2.o")))),
+    "expand_a_reduction_over_its_axis": (lambda: normalised().schedule(), (Expand("total", ("total.j",)),)),
     "split_by_nothing": (lambda: matmul().schedule(), (Split("i", 0),)),
     "tile_across_bands": (lambda: heat().schedule(), (Tile(("t", "step.i"), (2, 2)),)),
     "tile_without_sizes": (lambda: matmul().schedule(), (Tile(("i", "j"), (4,)),)),

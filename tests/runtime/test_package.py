@@ -211,7 +211,7 @@ def rewrite(package: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format_version=2), "format version 2, this polydl reads version 1"),
+        (lambda d: d.update(format_version=3), "format version 3, this polydl reads version 2"),
         (lambda d: d.update(format_version=True), "format_version is not a whole number"),
         (lambda d: d.update(workspace_bytes=-1), "workspace_bytes is not a whole number from 0"),
         (lambda d: d.update(workspace_bytes=1e3), "workspace_bytes is not a whole number from 0"),

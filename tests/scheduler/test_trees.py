@@ -16,6 +16,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Distribute,
+    Expand,
     Fuse,
     IndexSetSplit,
     Inline,
@@ -39,6 +40,7 @@ from polydl.scheduler import (
     Vectorize,
 )
 from polydl.vocabulary import Memory
+from tests.scheduler.loop_cases import weighted
 from tests.scheduler.programs import (
     Case,
     blur,
@@ -152,6 +154,11 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     ),
     "privatize": (matmul(3, 4, 10), (Privatize("C", "k", 4), Vectorize("kv"))),
     "privatize_for_threads": (normalised(4, 5), (Privatize("top", "j", 2), Parallel("jv"))),
+    "expand": (weighted(), (Expand("t", ("i",)), Parallel("i"))),
+    "expand_for_distribution": (weighted(), (Expand("t", ("i",)), Distribute("i"))),
+    "expand_symbolic": (weighted(symbolic=True), (Expand("t", ("i",)), Distribute("i"), Parallel("S3.i"))),
+    "expand_tiles": (weighted(), (Split("i", 2), Expand("t", ("i.o", "i.i")), Parallel("i.o"))),
+    "expand_one_of_two_uses": (weighted(twice=True), (Expand("t", ("i",)), Parallel("i"))),
     "compute_at": (blur(8), (ComputeAt("a", "b.i", "b"),)),
     "compute_at_tiles": (
         matmul(6, 8, 5, bias=True),

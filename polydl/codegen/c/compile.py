@@ -206,7 +206,7 @@ def _slot(slot: Slot, param: Param) -> str:
     const = "const " if param.role in (Role.INPUT, Role.CONSTANT) else ""
     kind = f"({const}{scalar_type(memory_dtype(param.buffer.dtype))} *)"
     match slot.space:
-        case Space.INPUT | Space.OUTPUT:
+        case Space.INPUT | Space.OUTPUT | Space.TEMPORARY:
             base = f"{'inputs' if slot.space == Space.INPUT else 'outputs'}[{slot.index}]"
             return f"{kind}{base}" if not slot.offset else f"{kind}((char *){base} + {slot.offset})"
         case Space.CONSTANT:

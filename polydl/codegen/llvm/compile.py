@@ -132,7 +132,7 @@ def _step(program: Program, k: int, step: Step, code: KernelCode, places: Frame)
 
 def _slot(name: str, slot: Slot) -> list[str]:
     match slot.space:
-        case Space.INPUT | Space.OUTPUT:
+        case Space.INPUT | Space.OUTPUT | Space.TEMPORARY:
             table = "%inputs" if slot.space == Space.INPUT else "%outputs"
             return [
                 f"  {name}.a = getelementptr ptr, ptr {table}, i64 {slot.index}",

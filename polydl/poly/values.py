@@ -1,0 +1,185 @@
+"""Which values are read: the judge of transformations that store things elsewhere and keep the statements.
+
+Dependences between storage locations say nothing of a change of storage itself. What must stay is the *source* of each
+read: the write that it sees, the last one to its cell before it. Storage may be renamed, expanded, contracted or folded
+exactly if every read has the same source before and after, in an order that is known to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import islpy
+
+from polydl.poly.affine import Affine, constant
+from polydl.poly.isl import guarded, map_of, thread_context
+from polydl.poly.model import Access, AccessKind, Scop
+from polydl.poly.paths import paths
+from polydl.poly.sets import access_relation, header, point_coordinates, restrict, single_affine
+from polydl.poly.tree import Tree
+
+__all__ = ["Redirected", "ValueViolation", "span", "value_violation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """One access of a statement, to its cell before and to its cell after a change of storage."""
+
+    statement: str
+    before: Access
+    after: Access
+
+
+@dataclass(frozen=True, slots=True)
+class ValueViolation:
+    """A read that would see another value.
+
+    `reader` is the instance of `statement`; `wanted` the instance of the statement whose value it reads before the
+    change, None where it reads what nobody has written; `found` the one whose value it would read after it.
+    """
+
+    parameters: tuple[tuple[str, int], ...]
+    statement: str
+    reader: tuple[int, ...]
+    tensor: str
+    wanted: tuple[str, tuple[int, ...]] | None
+    found: tuple[str, tuple[int, ...]] | None
+
+    @property
+    def reason(self) -> str:
+        """The violation in words."""
+        at = f" (with {', '.join(f'{n} = {v}' for n, v in self.parameters)})" if self.parameters else ""
+        reads = f"{_instance(self.statement, self.reader)} reads of {self.tensor} what {_source(self.wanted)}"
+        return f"{reads}, but would then read what {_source(self.found)}{at}."
+
+
+def _instance(statement: str, at: tuple[int, ...]) -> str:
+    return f"{statement}({', '.join(map(str, at))})"
+
+
+def _source(instance: tuple[str, tuple[int, ...]] | None) -> str:
+    return "nobody has written" if instance is None else f"{_instance(*instance)} has written"
+
+
+@guarded
+def value_violation(
+    before: Scop, after: Scop, tree: Tree, accesses: tuple[Redirected, ...]
+) -> ValueViolation | None:
+    """A read whose source, in the order of `tree`, is another one after the change of storage; None if there is none.
+
+    `accesses` are all accesses to the tensors that change. Both scops have the same statements.
+    """
+    return _value_violation(before, after, tree, accesses)
+
+
+@lru_cache(maxsize=1024)
+def _value_violation(
+    before: Scop, after: Scop, tree: Tree, accesses: tuple[Redirected, ...]
+) -> ValueViolation | None:
+    times = _times(before, tree)
+    writers = [a for a in accesses if a.before.kind is not AccessKind.READ]
+    for reader in accesses:
+        if reader.before.kind is AccessKind.WRITE:
+            continue
+        old = _sources(
+            before, times, reader.statement, reader.before, [(w.statement, w.before) for w in writers]
+        )
+        new = _sources(
+            after, times, reader.statement, reader.after, [(w.statement, w.after) for w in writers]
+        )
+        lost, gained = old.subtract(new), new.subtract(old)
+        if not (lost.is_empty() and gained.is_empty()):
+            return _example(before, reader, old, new, lost if not lost.is_empty() else gained)
+    return None
+
+
+def _times(scop: Scop, tree: Tree) -> islpy.UnionMap:
+    """When every instance runs: a vector, ended by the statement's place in the text.  # { S[..] -> [time] }"""
+    listed = paths(scop, tree)
+    depth = max((len(p.exprs) for p in listed), default=0)
+    names = [s.name for s in scop.statements]
+    total = islpy.UnionMap.read_from_str(thread_context(), f"{header(scop.parameters)}{{ }}")
+    for path in listed:
+        padding = (constant(0),) * (depth - len(path.exprs))
+        vector = ", ".join(map(str, (*path.exprs, *padding, constant(names.index(path.statement)))))
+        statement = scop.statement(path.statement)
+        text = (
+            f"{header(scop.parameters)}{{ {statement.name}[{', '.join(statement.iterators)}] -> [{vector}] }}"
+        )
+        part = map_of(text).intersect_domain(restrict(scop, statement, path.conditions))
+        total = total.union(islpy.UnionMap.from_map(part))
+    return total
+
+
+def _sources(
+    scop: Scop,
+    times: islpy.UnionMap,
+    statement: str,
+    read: Access,
+    writes: Sequence[tuple[str, Access]],
+) -> islpy.UnionMap:
+    """Every instance that reads, with the instance that has written what it reads.  # { Read[..] -> Write[..] }"""
+    sink = islpy.UnionMap.from_map(access_relation(scop, scop.statement(statement), read))
+    source = islpy.UnionMap.read_from_str(thread_context(), f"{header(scop.parameters)}{{ }}")
+    for name, access in writes:
+        if access.tensor == read.tensor:
+            relation = access_relation(scop, scop.statement(name), access)
+            source = source.union(islpy.UnionMap.from_map(relation))
+    info = islpy.UnionAccessInfo.from_sink(sink).set_must_source(source).set_schedule_map(times)
+    return info.compute_flow().get_must_dependence().reverse()
+
+
+def _example(
+    scop: Scop, reader: Redirected, old: islpy.UnionMap, new: islpy.UnionMap, different: islpy.UnionMap
+) -> ValueViolation:
+    point = islpy.Set.from_union_set(different.domain()).lexmin()
+    parameters, at = _point(scop, point.sample_point())
+    here = islpy.UnionSet.from_set(islpy.Set.from_point(point.sample_point()))
+    wanted, found = (_first(scop, here.apply(sources)) for sources in (old, new))
+    return ValueViolation(parameters, reader.statement, at, reader.before.tensor, wanted, found)
+
+
+def _first(scop: Scop, instances: islpy.UnionSet) -> tuple[str, tuple[int, ...]] | None:
+    """The one instance of a set of at most one."""
+    if instances.is_empty():
+        return None
+    point = islpy.Set.from_union_set(instances).sample_point()
+    return str(point.to_set().get_tuple_name()), _point(scop, point)[1]
+
+
+def _point(scop: Scop, point: islpy.Point) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...]]:
+    """The parameters and the coordinates of a point."""
+    space = islpy.Set.from_point(point)
+    names = [space.get_dim_name(islpy.dim_type.param, k) for k in range(space.dim(islpy.dim_type.param))]
+    numbers = point_coordinates(space, len(names))
+    by_name = dict(zip(names, numbers, strict=False))
+    return tuple((p, by_name.get(p, 0)) for p in scop.parameters), numbers[len(names) :]
+
+
+@guarded
+def span(scop: Scop, values: tuple[tuple[str, Affine], ...]) -> tuple[Affine, Affine] | None:
+    """Bounds, affine in the parameters, of the values of an expression given per statement; None where there are none.
+
+    The least and the greatest value where each is one expression, else a number that bounds it for all parameters. The
+    values of all instances of all the statements are meant; there must be some for some parameters.
+    """
+    total: islpy.Set | None = None
+    for name, e in values:
+        statement = scop.statement(name)
+        text = f"{header(scop.parameters)}{{ {name}[{', '.join(statement.iterators)}] -> [{e}] }}"
+        part = map_of(text).intersect_domain(restrict(scop, statement, ())).range()
+        total = part if total is None else total.union(part)
+    if total is None or total.is_empty():
+        return None
+    kind = islpy.dim_type.set
+    if not (total.dim_has_lower_bound(kind, 0) and total.dim_has_upper_bound(kind, 0)):
+        return None
+    low = single_affine(total.dim_min(0)) or _number(total.dim_min_val(0))
+    high = single_affine(total.dim_max(0)) or _number(total.dim_max_val(0))
+    return None if low is None or high is None else (low, high)
+
+
+def _number(value: islpy.Val) -> Affine | None:
+    return constant(value.to_python()) if value.is_int() else None
