@@ -156,6 +156,30 @@ class LoopProgram:
             if dense[s.name] is not arrays[s.name]:
                 arrays[s.name][...] = dense[s.name]
 
+    def bind(self, *args: Any, **named: Any) -> Callable[[], None]:
+        """A call with these arguments, checked once: the result runs on what the arrays hold then, without checks.
+
+        InvalidInput as for a call, and where an array is not dense.
+        """
+        given = self._bind(args, named)
+        module = self.compile()
+        arrays, sizes = self._arguments(given)
+        for name, array in arrays.items():
+            if not _usable(array):
+                raise InvalidInput(
+                    f"{self.function.name}: '{name}' is not dense",
+                    next=f"{name} = numpy.ascontiguousarray({name})",
+                )
+        _require_apart(arrays, [s.name for s in module.outputs])
+        call = module.bind_update(
+            [arrays[s.name] for s in module.inputs], [arrays[s.name] for s in module.outputs], sizes
+        )
+
+        def run() -> None:
+            call()
+
+        return run
+
     def interpret(self, *args: Any, **named: Any) -> dict[str, Array]:
         """The arrays that the program updates, by the reference interpreter; the arguments stay as they are."""
         arrays, sizes = self._arguments(self._bind(args, named))

@@ -70,8 +70,8 @@ def available(name: str) -> str:
 
 def build(
     kernel: Kernel, size: str, name: str, folder: Path, *, constants: bool = True
-) -> Callable[[Data], None]:
-    """The kernel compiled by the baseline `name`: a function that works on the arrays in place.
+) -> Callable[[Data], Callable[[], None]]:
+    """The kernel compiled by the baseline `name`: given arrays, a call that works on them in place.
 
     `constants` compiles the extents of the data set in, as PolyBench does by default; without, they are parameters.
     """
@@ -90,10 +90,10 @@ def build(
     taken = [parameter for parameter in parameters(kernel) if parameter.kind == "f64"]
     shapes = {p.name: tuple(sizes[extent] for extent in p.extents) for p in taken}
 
-    def call(data: Data) -> None:
-        function(*extents, *(_argument(p, shapes[p.name], data) for p in taken))
+    def bind(data: Data) -> Callable[[], None]:
+        return functools.partial(function, *extents, *(_argument(p, shapes[p.name], data) for p in taken))
 
-    return call
+    return bind
 
 
 def _argument(parameter: Parameter, shape: tuple[int, ...], data: Data) -> ctypes.c_double | ctypes.c_void_p:

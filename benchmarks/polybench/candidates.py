@@ -49,8 +49,9 @@ def race_candidates(kernel: Kernel, size: str, *, threads: int, rounds: int) -> 
         samples = []
         for _ in range(rounds):
             data: Data = {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in fresh.items()}
+            call = compiled.bind(**sizes, **data)
             start = time.perf_counter()
-            compiled(**sizes, **data)
+            call()
             samples.append(time.perf_counter() - start)
         yield Candidate(
             label,

@@ -22,17 +22,17 @@ class Program:
 
     def run(self, size: str, data: Data) -> None:
         """Run on `data`, in place."""
-        self.bound(size)(data)
+        self.bound(size)(data)()
 
-    def bound(self, size: str) -> Callable[[Data], None]:
-        """The kernel at one data set: a function that works on its arrays in place."""
+    def bound(self, size: str) -> Callable[[Data], Callable[[], None]]:
+        """The kernel at one data set: given arrays, a call that works on them in place."""
         taken = self.kernel.parameters()
         sizes = {name: value for name, value in self.kernel.at(size).items() if name in taken}
 
-        def call(data: Data) -> None:
-            self.program(**sizes, **data)
+        def bind(data: Data) -> Callable[[], None]:
+            return self.program.bind(**sizes, **data)
 
-        return call
+        return bind
 
 
 def build(kernel: Kernel, *, threads: int, reassociate: bool = True) -> Program:

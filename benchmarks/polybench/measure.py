@@ -79,7 +79,7 @@ class Result:
 @dataclass(slots=True)
 class _Turn:
     name: str
-    call: Callable[[Data], None] | None = None
+    call: Callable[[Data], Callable[[], None]] | None = None
     compile_seconds: float = 0.0
     samples: list[float] = field(default_factory=list)
     error: float = 0.0
@@ -154,9 +154,10 @@ def _copy(data: Data) -> Data:
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in data.items()}
 
 
-def _time(call: Callable[[Data], None], data: Data) -> float:
+def _time(bind: Callable[[Data], Callable[[], None]], data: Data) -> float:
+    call = bind(data)
     start = time.perf_counter()
-    call(data)
+    call()
     return time.perf_counter() - start
 
 

@@ -166,6 +166,18 @@ class Module:
         finally:
             self._give(frame)
 
+    def bind_update(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], sizes: Mapping[str, int]
+    ) -> BoundCall:
+        """An `update` with these arrays, checked now and run at every call of the result."""
+        self._arguments.in_place(inputs, outputs, sizes)
+        frame = self._take()
+        try:
+            self._fill(frame, inputs, outputs, sizes)
+        finally:
+            self._leave()
+        return BoundCall(self, frame, inputs, outputs)
+
     def _call(self, args: tuple[Any, ...], named: Mapping[str, Any], out: Any) -> list[NDArray[Any]]:
         arguments = self._arguments
         arrays, sizes = arguments.arrays(arguments.collect(args, named))

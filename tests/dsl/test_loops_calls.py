@@ -51,6 +51,21 @@ def test_positions_names_and_sizes() -> None:
     assert "scale" in repr(scale)
 
 
+def test_a_bound_call_runs_on_what_the_arrays_hold_then() -> None:
+    a, b = pair(4)
+    call = scale.bind(4, 2.0, a, b)
+    assert not a.any()
+    call()
+    np.testing.assert_array_equal(a, 2 * b)
+    b += 1
+    call()
+    np.testing.assert_array_equal(a, 2 * b)
+    with pytest.raises(InvalidInput, match="'B' is not dense"):
+        scale.bind(4, 1.0, a, b.T.copy().T)
+    with pytest.raises(InvalidInput, match="share memory"):
+        scale.bind(4, 1.0, a, a)
+
+
 def test_views_are_updated_where_they_lie() -> None:
     _, b = pair(4)
     whole = np.zeros((8, 6))

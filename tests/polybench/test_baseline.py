@@ -32,7 +32,7 @@ def test_c_of_the_loops_computes_what_numpy_does(kernel: Any, tmp_path: Path) ->
     for size, constants in (("MINI", True), ("SMALL", False)):
         call = build(kernel, size, "gcc", tmp_path, constants=constants)
         data = kernel.data(size)
-        call(data)
+        call(data)()
         assert difference(kernel, kernel.data(size), data, reference(kernel, size)) < 1e-10
 
 
@@ -42,7 +42,7 @@ def test_every_compiler_agrees(name: str, tmp_path: Path) -> None:
     for kernel in (KERNELS["gemver"], KERNELS["seidel-2d"]):
         call = build(kernel, "SMALL", name, tmp_path)
         data = kernel.data("SMALL")
-        call(data)
+        call(data)()
         assert difference(kernel, kernel.data("SMALL"), data, reference(kernel, "SMALL")) < 1e-10
 
 

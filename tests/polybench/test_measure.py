@@ -46,9 +46,11 @@ def test_a_wrong_contestant_is_named_and_not_timed(tmp_path: Path, monkeypatch: 
         pytest.skip(why)
     right = baseline.build
 
-    def build(kernel: Any, size: str, name: str, *args: Any, **named: Any) -> Callable[[Data], None]:
-        call = right(kernel, size, "gcc", *args, **named)
-        return call if name == "gcc" else lambda data: None
+    def build(
+        kernel: Any, size: str, name: str, *args: Any, **named: Any
+    ) -> Callable[[Data], Callable[[], None]]:
+        bind = right(kernel, size, "gcc", *args, **named)
+        return bind if name == "gcc" else lambda data: lambda: None
 
     monkeypatch.setattr(baseline, "build", build)
     monkeypatch.setattr(baseline, "available", lambda name: "")
@@ -61,7 +63,7 @@ def test_a_wrong_contestant_is_named_and_not_timed(tmp_path: Path, monkeypatch: 
 
 
 def test_who_cannot_take_part_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(*args: Any, **named: Any) -> Callable[[Data], None]:
+    def build(*args: Any, **named: Any) -> Callable[[Data], Callable[[], None]]:
         raise ToolchainError("gcc failed")
 
     monkeypatch.setattr(baseline, "build", build)
