@@ -1,8 +1,10 @@
 """Schedules: the transformations, the `Schedule` value, and recipes."""
 
+from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
+from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
@@ -13,15 +15,18 @@ from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.unimodular import Unimodular
 
 __all__ = [
     "TRANSFORMS",
     "Accumulate",
+    "AffineOrder",
     "Collapse",
     "ComputeAt",
     "Distribute",
     "Expand",
     "Fuse",
+    "FuseShifted",
     "IndexSetSplit",
     "Inline",
     "Local",
@@ -33,6 +38,7 @@ __all__ = [
     "Rewritten",
     "Schedule",
     "Separate",
+    "SeparateTiles",
     "Sequential",
     "SetLayout",
     "SetMemory",
@@ -41,7 +47,9 @@ __all__ = [
     "Split",
     "Tile",
     "Transform",
+    "Unimodular",
     "Unroll",
+    "UnrollAndJam",
     "Vectorize",
     "default_schedule",
     "from_json",

@@ -12,10 +12,11 @@ from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
 from polydl.targets import Target
 
-__all__ = ["Collapse", "Distribute", "Fuse", "Reorder", "Split", "Tile"]
+__all__ = ["Collapse", "Distribute", "Fuse", "Reorder", "Split", "Tile", "split_member"]
 
 
-def _split_member(m: Member, factor: int) -> tuple[Member, Member]:
+def split_member(m: Member, factor: int) -> tuple[Member, Member]:
+    """The loop over blocks of `factor` iterations, and the one inside a block."""
     outer = Member(f"{m.name}.o", tuple((s, e // factor) for s, e in m.exprs), m.binding)
     inner = Member(f"{m.name}.i", tuple((s, e % factor) for s, e in m.exprs))
     return outer, inner
@@ -38,7 +39,7 @@ class Split(Transform):
                 f"loop {self.loop} cannot be split by {self.factor}", next="use a positive factor"
             )
         path, band, k = band_of(schedule.tree, self.loop)
-        halves = _split_member(band.members[k], self.factor)
+        halves = split_member(band.members[k], self.factor)
         new = Band(band.members[:k] + halves + band.members[k + 1 :], band.child)
         return Rewritten(replace_at(schedule.tree, path, new))
 
@@ -77,7 +78,7 @@ class Tile(Transform):
         first = min(names.index(n) for n in self.loops)
         last = max(names.index(n) for n in self.loops)
         halves = {
-            n: _split_member(band.members[names.index(n)], t)
+            n: split_member(band.members[names.index(n)], t)
             for n, t in zip(self.loops, self.sizes, strict=True)
         }
         between = tuple(m for m in band.members[first : last + 1] if m.name not in halves)

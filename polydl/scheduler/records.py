@@ -9,9 +9,11 @@ from typing import Any, Final, get_type_hints
 
 from polydl.dsl.tensor import Layout
 from polydl.errors import InvalidProgram
+from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
+from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
@@ -19,6 +21,7 @@ from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.schedule import Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.unimodular import Unimodular
 from polydl.vocabulary import Memory
 
 __all__ = ["TRANSFORMS", "from_json", "from_text"]
@@ -26,9 +29,9 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, Collapse, ComputeAt, Distribute, Expand, Fuse, IndexSetSplit, Inline, Local, Pack, Parallel,
-        Privatize, Reorder, Reverse, Separate, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unroll,
-        Vectorize,
+        Accumulate, AffineOrder, Collapse, ComputeAt, Distribute, Expand, Fuse, FuseShifted, IndexSetSplit, Inline,
+        Local, Pack, Parallel, Privatize, Reorder, Reverse, Separate, SeparateTiles, Sequential, SetLayout, SetMemory,
+        Shift, Skew, Split, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )
 }  # fmt: skip
 
@@ -108,6 +111,8 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint in (tuple[str, ...], tuple[int, ...]) and isinstance(value, list | tuple):
         return tuple(_decode(hint.__args__[0], v, where) for v in value)
+    if hint == tuple[tuple[int, ...], ...] and isinstance(value, list | tuple):
+        return tuple(_decode(tuple[int, ...], row, where) for row in value)
     if hint == Layout | None and value is None:
         return None
     if hint in (Layout, Layout | None) and isinstance(value, str):

@@ -46,6 +46,15 @@ def transposed() -> Schedule:
     return Schedule.of(f.build([b]))
 
 
+def transposed_symbolic() -> Schedule:
+    f = FunctionBuilder("transposed")
+    (n,) = f.sizes("N")
+    x = f.input("x", (n, n))
+    a = f.compute("a", {"i": n, "j": n}, lambda i, j: x[i, j] + 1)
+    b = f.compute("b", {"i": n, "j": n}, lambda i, j: a[j, i])
+    return Schedule.of(f.build([b]))
+
+
 def rowwise() -> Schedule:
     """Row sums, and the rows divided by them in the same loop over rows."""
     return normalised().schedule().apply(Fuse(("i", "top.i", "rest.i", "total_init.i", "total.i", "y.i")))

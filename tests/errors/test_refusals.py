@@ -10,11 +10,13 @@ from polydl.dsl import FunctionBuilder, Layout, sum_over
 from polydl.errors import IllegalSchedule, InvalidProgram, NotApplicable, PolydlError, UsageError
 from polydl.scheduler import (
     Accumulate,
+    AffineOrder,
     Collapse,
     ComputeAt,
     Distribute,
     Expand,
     Fuse,
+    FuseShifted,
     IndexSetSplit,
     Inline,
     Local,
@@ -25,6 +27,7 @@ from polydl.scheduler import (
     Reverse,
     Schedule,
     Separate,
+    SeparateTiles,
     SetLayout,
     SetMemory,
     Shift,
@@ -32,7 +35,9 @@ from polydl.scheduler import (
     Split,
     Tile,
     Transform,
+    Unimodular,
     Unroll,
+    UnrollAndJam,
     Vectorize,
 )
 from polydl.vocabulary import Memory
@@ -46,6 +51,7 @@ from tests.errors.programs import (
     prefix_temporary,
     rowwise,
     transposed,
+    transposed_symbolic,
     triangle_sums,
     updated,
 )
@@ -53,6 +59,18 @@ from tests.scheduler.loop_cases import carried, weighted
 from tests.scheduler.programs import chain, gather, heat, in_place, matmul, normalised, triangular
 
 Golden = Callable[[str, str], None]
+
+CONSUMERS_FIRST = """\
+sequence
+  filter b
+    band b
+      for x = i
+      leaf
+  filter a
+    band a
+      for y = i
+      leaf
+"""
 
 
 ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
@@ -107,6 +125,18 @@ ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
     "pack_what_is_overwritten": (odd_and_even, (Fuse(("b.i", "odd.i")), Pack("a", "b.i", "b"))),
     "compute_at_too_late": (pair, (Reverse("b.i"), ComputeAt("a", "b.i", "b"))),
     "compute_at_in_parallel": (pair, (Split("b.i", 4), ComputeAt("a", "b.i.o", "b"), Parallel("b.i.o"))),
+    "unroll_and_jam_in_place": (diagonal, (UnrollAndJam("seidel.i", 2),)),
+    "unroll_and_jam_time": (lambda: heat().schedule(), (UnrollAndJam("step.t", 2),)),
+    "unimodular_backwards": (diagonal, (Unimodular(("seidel.i", "seidel.j"), ((1, 1), (0, 1))),)),
+    "affine_order_of_consumers_first": (pair, (AffineOrder(CONSUMERS_FIRST),)),
+    "separate_tiles_in_place": (
+        lambda: in_place(9, 10).schedule(),
+        (Tile(("seidel.i", "seidel.j"), (2, 3)), SeparateTiles(("seidel.i.o", "seidel.j.o"))),
+    ),
+    "fuse_shifted_columns": (
+        lambda: in_place().schedule(),
+        (FuseShifted(("i", "seidel.i")), Reverse("j"), FuseShifted(("j", "seidel.j")), Parallel("j")),
+    ),
     "expand_what_goes_on": (lambda: weighted().schedule(), (Split("j", 2), Expand("t", ("i", "j.o")))),
     "expand_what_the_next_iteration_reads": (carried, (Expand("t", ("i",)),)),
     "expand_what_nobody_writes_again": (carried, (Expand("u", ("i", "j")),)),
@@ -144,8 +174,29 @@ def check_repair(schedule: Schedule, steps: tuple[Transform, ...], refusal: Ille
 
 
 NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
+    "unroll_and_jam_by_one": (lambda: matmul().schedule(), (UnrollAndJam("C.i", 1),)),
+    "unroll_and_jam_the_innermost": (lambda: matmul().schedule(), (UnrollAndJam("k", 2),)),
+    "unimodular_of_determinant_two": (
+        lambda: matmul().schedule(),
+        (Unimodular(("i", "j"), ((1, 1), (-1, 1))),),
+    ),
+    "unimodular_of_no_inverse": (lambda: matmul().schedule(), (Unimodular(("i", "j"), ((1, 2), (2, 4))),)),
+    "unimodular_of_another_shape": (
+        lambda: matmul().schedule(),
+        (Unimodular(("i", "j"), ((1, 2, 0), (2, 4, 0))),),
+    ),
+    "unimodular_across_bands": (lambda: heat().schedule(), (Unimodular(("t", "step.i"), ((0, 1), (1, 0))),)),
+    "unimodular_of_a_taken_name": (
+        lambda: heat().schedule(),
+        (Unimodular(("t", "i"), ((0, 1), (1, 0)), ("a", "step.t")),),
+    ),
+    "fuse_shifted_transposed_symbolic": (transposed_symbolic, (FuseShifted(("i", "b.i")),)),
+    "separate_tiles_of_no_tile": (lambda: matmul().schedule(), (SeparateTiles(("C.i",)),)),
     "expand_a_result": (lambda: weighted().schedule(), (Expand("y", ("i",)),)),
-    "expand_elsewhere": (lambda: weighted(twice=True).schedule(), (Split("j2", 2), Expand("t", ("i", "j2.o")))),
+    "expand_elsewhere": (
+        lambda: weighted(twice=True).schedule(),
+        (Split("j2", 2), Expand("t", ("i", "j2.o"))),
+    ),
     "expand_a_reduction_over_its_axis": (lambda: normalised().schedule(), (Expand("total", ("total.j",)),)),
     "split_by_nothing": (lambda: matmul().schedule(), (Split("i", 0),)),
     "tile_across_bands": (lambda: heat().schedule(), (Tile(("t", "step.i"), (2, 2)),)),

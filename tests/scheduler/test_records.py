@@ -44,6 +44,9 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     tuple[str, ...]: st.lists(_NAMES, max_size=3).map(tuple),
     tuple[int, ...]: st.lists(st.integers(1, 64), max_size=3).map(tuple),
+    tuple[tuple[int, ...], ...]: st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), max_size=2).map(
+        tuple
+    ),
     Layout: _LAYOUTS,
     Layout | None: st.none() | _LAYOUTS,
     Memory: st.sampled_from(Memory),

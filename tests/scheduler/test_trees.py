@@ -13,11 +13,13 @@ from polydl.ir import print_kernel
 from polydl.scheduler import (
     TRANSFORMS,
     Accumulate,
+    AffineOrder,
     Collapse,
     ComputeAt,
     Distribute,
     Expand,
     Fuse,
+    FuseShifted,
     IndexSetSplit,
     Inline,
     Local,
@@ -28,6 +30,7 @@ from polydl.scheduler import (
     Reverse,
     Schedule,
     Separate,
+    SeparateTiles,
     Sequential,
     SetLayout,
     SetMemory,
@@ -36,7 +39,9 @@ from polydl.scheduler import (
     Split,
     Tile,
     Transform,
+    Unimodular,
     Unroll,
+    UnrollAndJam,
     Vectorize,
 )
 from polydl.vocabulary import Memory
@@ -58,6 +63,37 @@ from tests.scheduler.running import check_compiled, check_lowered
 Golden = Callable[[str, str], None]
 
 ROWS = Fuse(("i", "top.i", "rest.i", "total_init.i", "total.i", "y.i"))
+
+AFFINE = """\
+sequence
+  filter a
+    band a
+      for x = i + j
+      for y = j
+      leaf
+  filter b0
+    band b0
+      for u = i
+      for v = -j
+      leaf
+  filter b1
+    band b1
+      for p = j
+      for q = -i
+      leaf
+  filter c
+    band c
+      for r = i
+      for s = j
+      leaf
+  filter s_init
+    leaf
+  filter s
+    band s
+      for t = p + q
+      for w = q
+      leaf
+"""
 
 CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "split": (matmul(6, 7, 5), (Split("C.j", 4),)),
@@ -154,6 +190,32 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     ),
     "privatize": (matmul(3, 4, 10), (Privatize("C", "k", 4), Vectorize("kv"))),
     "privatize_for_threads": (normalised(4, 5), (Privatize("top", "j", 2), Parallel("jv"))),
+    "fuse_shifted": (blur(8), (FuseShifted(("i", "b.i")),)),
+    "fuse_shifted_chain": (normalised(4, 5), (FuseShifted(("i", "top.i", "rest.i", "total_init.i")),)),
+    "unroll_and_jam": (matmul(6, 7, 5), (UnrollAndJam("C.i", 4),)),
+    "unroll_and_jam_around_vectors": (
+        matmul(6, 8, 5),
+        (Reorder(("C.i", "k", "C.j")), Vectorize("C.j"), UnrollAndJam("C.i", 2)),
+    ),
+    "unroll_and_jam_imperfect": (weighted(), (Expand("t", ("i",)), UnrollAndJam("i", 2))),
+    "unroll_and_jam_symbolic": (matmul(6, 7, 5, symbolic=True), (UnrollAndJam("C.i", 2), UnrollAndJam("C.j", 2))),
+    "unimodular": (
+        in_place(5, 6),
+        (Unimodular(("seidel.i", "seidel.j"), ((2, 1), (1, 0)), ("wave", "point"), (-3, 0)), Parallel("point")),
+    ),
+    "unimodular_interchange": (matmul(6, 7, 5), (Unimodular(("C.i", "k"), ((0, 1), (1, 0))),)),
+    "unimodular_symbolic": (triangular(5, symbolic=True), (Unimodular(("i", "j"), ((1, -1), (0, 1)), ("d", "e")),)),
+    "affine_order": (
+        chain(5, 3),
+        (AffineOrder(AFFINE),),
+    ),
+    "separate_tiles": (
+        triangular(9),
+        (
+            Tile(("lower_init.i", "lower_init.j"), (2, 2)),
+            SeparateTiles(("lower_init.i.o", "lower_init.j.o")),
+        ),
+    ),
     "expand": (weighted(), (Expand("t", ("i",)), Parallel("i"))),
     "expand_for_distribution": (weighted(), (Expand("t", ("i",)), Distribute("i"))),
     "expand_symbolic": (weighted(symbolic=True), (Expand("t", ("i",)), Distribute("i"), Parallel("S3.i"))),
