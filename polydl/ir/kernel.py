@@ -11,6 +11,8 @@ Semantic contract
 * A `Buffer` is a dense row-major array of its `shape`; distinct buffers never overlap. Elements of a fresh `Alloc`
   are undefined. `REGISTER` buffers are small and, after unrolling, only have constant subscripts (up to a `Ramp`).
 * An `Alloc` inside a `PARALLEL` loop is private to the iteration.
+* A loop `owns` a buffer where the dependences prove that, while it runs, no cell that it stores to is read but by the
+  statement that stores to it, at the same subscripts: other reads of the buffer are of other cells.
 * `Barrier`: all threads of the region arrive before one leaves. Allowed only outside `PARALLEL` loops.
 * `Check(cond, code)`: where `cond` is false the kernel ends at once and returns `code` (> 0); 0 means success.
 * `Prefetch` has no effect on values.
@@ -89,6 +91,7 @@ class For:
     binding: Binding = Binding.SEQUENTIAL
     step: int = 1
     length: int | None = None  # VECTOR: the planned number of lanes
+    owned: tuple[str, ...] = ()  # buffers: nothing else in it touches a cell that an update in it changes
 
 
 @dataclass(frozen=True, slots=True)

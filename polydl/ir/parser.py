@@ -282,12 +282,15 @@ class _Parser:
         upper = self.expr(0)
         step = self._int() if self._take("step") else 1
         length = self._int() if self._take("length") else None
+        owned: list[str] = []
+        while self._take("," if owned else "owns"):
+            owned.append(self._name())
         self._expect(":")
         outer = self._variables
         self._variables = outer | {var: (INDEX, 1)}
         body = self._indented(indent)
         self._variables = outer
-        return For(var, lower, upper, body, binding, step, length)
+        return For(var, lower, upper, body, binding, step, length, tuple(owned))
 
     def _if(self, indent: int) -> Stmt:
         cond = self.expr(0)

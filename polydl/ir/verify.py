@@ -172,6 +172,9 @@ class _Verifier:
                     self._fail(f"{inner.binding.value} loop '{inner.var}' inside vector loop '{s.var}'")
         elif s.length is not None:
             self._fail(f"loop '{s.var}' plans {s.length} lanes but is not a vector loop")
+        for name in s.owned:
+            if name not in self._buffers:
+                self._fail(f"loop '{s.var}' owns '{name}', which is not declared")
         self._define(s.var, INDEX, 1)
         spelled_out = s.binding in (Binding.UNROLL, Binding.VECTOR) and self._is_steady(s.lower)
         if spelled_out and (s.binding == Binding.VECTOR or self._is_steady(s.upper)):

@@ -19,6 +19,7 @@ from polydl.poly.ast import (
 from polydl.poly.dependences import bounds_violation, dependences
 from polydl.poly.distances import Distance, distances
 from polydl.poly.footprint import Footprint, footprint
+from polydl.poly.freedom import free_instances, undisturbed
 from polydl.poly.generate import generate, iterator_names
 from polydl.poly.isl import budget, operations_spent
 from polydl.poly.legality import Violation, carried_by, check, independent, parallel_members
@@ -105,6 +106,7 @@ __all__ = [
     "footprint",
     "format_ast",
     "format_tree",
+    "free_instances",
     "generate",
     "independent",
     "initial_tree",
@@ -126,6 +128,7 @@ __all__ = [
     "span",
     "statements_below",
     "value_violation",
+    "undisturbed",
     "verify",
     "walk",
     "with_child",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from polydl.codegen.passes.promote import promote
+from polydl.codegen.passes.vectorize import Vectorize
 from polydl.ir import parse_kernel, print_kernel
+from polydl.targets import parse
 
 
 def _body(*lines: str) -> str:
@@ -43,3 +45,26 @@ def test_rows_that_differ_by_a_constant_become_registers() -> None:
 )
 def test_what_may_overlap_or_moves_is_left_alone(lines: tuple[str, ...]) -> None:
     assert "kept" not in _promoted(*lines)
+
+
+_IN_PLACE = """\
+kernel f(inout C: f64[N, M]) sizes(N, M):
+  for k in 0..N{owns}:
+    C[8, 0] = C[8, 0] - C[8, k + 8] * C[k, 0]
+    C[9, 0] = C[9, 0] - C[9, k + 8] * C[k, 0]"""
+
+
+def test_reads_of_an_owned_buffer_are_of_other_cells() -> None:
+    text = print_kernel(promote(parse_kernel(_IN_PLACE.format(owns=" owns C"))))
+    loop = text[text.index("for k") :]
+    assert "C.kept[0, 0] = C.kept[0, 0] - C[8, k + 8] * C[k, 0]" in loop
+    assert "kept" not in print_kernel(promote(parse_kernel(_IN_PLACE.format(owns=""))))
+
+
+def test_lanes_of_a_loop_do_not_own_what_its_iterations_do() -> None:
+    loop = """\
+kernel f(inout C: f64[64]):
+  vector for v in 0..8 length 8:
+    for k in 0..8 owns C:
+      C[v + 8] = C[v + 8] + C[k]"""
+    assert "owns" not in print_kernel(Vectorize(parse("x86-64-avx2"))(parse_kernel(loop)))

@@ -207,6 +207,7 @@ def _nested(inner: SearchStrategy[Stmt]) -> SearchStrategy[Stmt]:
             st.sampled_from(Binding),
             st.integers(1, 4),
             st.none() | st.sampled_from([8, 16]),
+            st.lists(names, max_size=2).map(tuple),
         ),
         st.builds(If, _short, inner, st.none() | inner),
         st.builds(Let, names, _short, inner),

@@ -62,7 +62,7 @@ kernel conv(in X: f32[N, 64], const W: f64[64], out Y: f32[N, 64]) sizes(N):
   check N > 0 else 1, "N must be \\"positive\\""
   parallel for n in 0..N:
     alloc acc: register f32[64]
-    unroll for v in 0..64 step 16:
+    unroll for v in 0..64 step 16 owns Y, acc:
       acc[ramp(v, 1, 16)] = X[n, ramp(v, 1, 16)] * f32(W[v])
     prefetch write Y[n, 0]
     let x = acc[0] + 1.0:
@@ -94,7 +94,7 @@ def _loads(s: Store) -> list[Load]:
 def test_marker_points_at_a_loop_and_is_ignored_by_the_parser() -> None:
     k = parse_kernel(KERNEL)
     text = print_kernel(k, lambda s: "this\nloop" if isinstance(s, For) and s.var == "v" else None)
-    assert "    unroll for v in 0..64 step 16:  # <== this loop\n" in text
+    assert "    unroll for v in 0..64 step 16 owns Y, acc:  # <== this loop\n" in text
     assert parse_kernel(text) == k
 
 

@@ -86,7 +86,7 @@ def _loop(s: For, taken: set[str]) -> Stmt:
     for (buffer, index), updates in groups.items():
         family = {u.reduce for u in updates}
         shapes = {(u.vector.lanes, u.vector.dtype) for u in updates}
-        if len(family) == 1 and len(shapes) == 1 and _only_updated(s.body, buffer, index, updates):
+        if len(family) == 1 and len(shapes) == 1 and _only_updated(s, buffer, index, updates):
             result = _hoist(result, s, updates, taken)
     return result
 
@@ -103,13 +103,15 @@ def _certain(s: Stmt) -> Iterator[Store]:
                 yield from _certain(inner)
 
 
-def _only_updated(body: Stmt, buffer: str, index: tuple[Expr, ...], updates: list[_Update]) -> bool:
+def _only_updated(s: For, buffer: str, index: tuple[Expr, ...], updates: list[_Update]) -> bool:
     """Whether no other statement touches the place."""
     mine = [id(u.store) for u in updates]
-    for store in stores(body, buffer):
+    for store in stores(s.body, buffer):
         if id(store) not in mine and not _distinct(store.index, index):
             return False
-    reads = [e for e in loads(body, buffer) if not _distinct(e.index, index)]
+    if buffer in s.owned:
+        return True
+    reads = [e for e in loads(s.body, buffer) if not _distinct(e.index, index)]
     return len(reads) == len(updates)
 
 

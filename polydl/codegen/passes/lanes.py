@@ -116,7 +116,7 @@ class Lanes:
             case For(lower=lower, upper=upper, body=body):
                 if self.varies(lower) or self.varies(upper):
                     raise NotVectorisable
-                return replace(s, body=self._stmt(body, mask))
+                return replace(s, body=self._stmt(body, mask), owned=())  # not when lanes run at once
             case If(cond=cond, then=then, otherwise=otherwise):
                 if not self.varies(cond):
                     other = None if otherwise is None else self._stmt(otherwise, mask)

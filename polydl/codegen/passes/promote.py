@@ -7,7 +7,8 @@ after:   if 0 < K: r[0] = C[i, j:j+8]; r[1] = C[i+1, j:j+8]
 
 The back end's compiler does that itself for one place; rows of a symbolic length it cannot tell apart, while the loop
 IR can: their subscripts differ by a constant. Only loops whose body is straight-line code are touched (innermost ones,
-after unrolling), and only where every access to the buffer in it is such a place.
+after unrolling), and only where every access to the buffer in it is such a place, or the loop owns the buffer: then
+its other reads are of other cells.
 """
 
 from __future__ import annotations
@@ -58,15 +59,19 @@ def _loop(s: For, types: dict[str, DType], taken: set[str]) -> Stmt:
     moving = bound_names(s.body) | {s.var}
     result: Stmt = s
     for buffer in dict.fromkeys(x.buffer for x in stores(s.body)):
-        places = _places(s.body, buffer, moving) if buffer in types else None
+        places = _places(s, buffer, moving) if buffer in types else None
         if places is not None and _LEAST <= len(places) <= _MOST:
             result = _promoted(result, s, buffer, places, types[buffer], taken)
     return result
 
 
-def _places(body: Stmt, buffer: str, moving: frozenset[str]) -> list[Index] | None:
+def _places(s: For, buffer: str, moving: frozenset[str]) -> list[Index] | None:
     """The subscripts of all accesses to a buffer; None unless they stay the same in the loop and never overlap."""
+    body = s.body
     accesses: list[Store | Load] = [*stores(body, buffer), *loads(body, buffer)]
+    if buffer in s.owned:
+        stored = {x.index for x in stores(body, buffer)}
+        accesses = [x for x in accesses if x.index in stored]
     if any(x.mask is not None for x in accesses):
         return None
     places = list(dict.fromkeys(x.index for x in accesses))
@@ -125,7 +130,8 @@ def _promoted(
     kept: dict[Index, Index] = {p: (Const(k, INDEX), column) for k, p in enumerate(places)}
 
     def load(e: Expr) -> Expr:
-        return Load(name, kept[e.index], e.dtype) if isinstance(e, Load) and e.buffer == buffer else e
+        here = isinstance(e, Load) and e.buffer == buffer and e.index in kept
+        return Load(name, kept[e.index], e.dtype) if here and isinstance(e, Load) else e
 
     def statement(s: Stmt) -> Stmt:
         here = isinstance(s, Store) and s.buffer == buffer
