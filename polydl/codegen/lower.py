@@ -6,11 +6,12 @@ to the window that an `Allocate` keeps, and only then simplified with the ranges
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from polydl import poly
+from polydl.codegen.instances import at_once, bounds_checks, guarded_loads
 from polydl.config import verify_passes
 from polydl.dsl.function import StatementDef
 from polydl.dsl.polyhedral import from_affine, to_affine
@@ -27,12 +28,8 @@ from polydl.ir.expr import (
     Var,
     and_,
     as_expr,
-    children,
-    not_,
-    or_,
     substitute,
     transform,
-    walk,
 )
 from polydl.ir.kernel import (
     Alloc,
@@ -48,7 +45,7 @@ from polydl.ir.kernel import (
     Stmt,
     Store,
 )
-from polydl.ir.rewrite import walk_stmts
+from polydl.ir.rewrite import block, walk_stmts
 from polydl.ir.simplify import simplify_kernel
 from polydl.ir.verify import verify
 from polydl.poly import Allocate, Ast, BlockNode, CallNode, ForNode, IfNode, Member, Node, Op, Path
@@ -323,38 +320,22 @@ class _Lowering:
         def access(e: Expr) -> Expr:
             return Load(e.buffer, address(e.buffer, e.index), e.dtype) if isinstance(e, Load) else e
 
-        value = substitute(definition.value, bindings)
-        guards = self._bounds_checks(value)
-        index = address(definition.target, [substitute(i, bindings) for i in definition.index])
-        stored = transform(value, access)
-        if definition.op is not None:
-            stored = Binary(definition.op, Load(definition.target, index, stored.dtype), stored)
-        store = Store(definition.target, index, stored)
-        if not guards:
-            return store
-        return Block((*(replace(g, cond=transform(g.cond, access)) for g in guards), store))
+        guards = self._bounds_checks(definition)
+        stores = []
+        for place in definition.stores():
+            index = address(place.target, [substitute(i, bindings) for i in place.index])
+            stores.append(Store(place.target, index, transform(substitute(place.value, bindings), access)))
+        checks = [replace(g, cond=transform(substitute(g.cond, bindings), access)) for g in guards]
+        return block([*checks, at_once(stores)])
 
-    def _bounds_checks(self, value: Expr) -> list[Check]:
-        """Run-time checks of the data-dependent subscripts in `value`, each only where the load is performed."""
-        found: dict[tuple[str, tuple[Expr, ...], Expr | None], list[Check]] = {}
-        for load, when in _guarded_loads(value, None):
-            tensor = self.tensors[load.buffer]
-            key = load.buffer, load.index, when
-            if key in found:
-                continue
-            found[key] = []
-            for k, i in enumerate(load.index):
-                if to_affine(i) is None and any(isinstance(x, Load) for x in walk(i)):
-                    low, extent = tensor.origin[k], tensor.shape[k]
-                    message = (
-                        f"subscript {k} of {tensor.name} in {self.schedule.function.name} is out of range"
-                    )
-                    code = self.checks.setdefault(message, len(self.checks) + 1)
-                    inside: Expr = and_(i >= low, i < low + extent)
-                    if when is not None:
-                        inside = or_(not_(when), inside)
-                    found[key].append(Check(inside, code, message))
-        return [check for checks in found.values() for check in checks]
+    def _bounds_checks(self, definition: StatementDef) -> list[Check]:
+        """Run-time checks of the subscripts in a statement that are not affine, over its iterators."""
+        found: dict[Expr, Check] = {}
+        for load, when in (x for value in definition.values for x in guarded_loads(value)):
+            for inside, message in bounds_checks(definition, self.tensors, load, when):
+                code = self.checks.setdefault(message, len(self.checks) + 1)
+                found.setdefault(inside, Check(inside, code, message))
+        return list(found.values())
 
     def _local_buffer(self, a: Allocate) -> Buffer:
         t = self.tensors[a.tensor]
@@ -362,19 +343,6 @@ class _Lowering:
         if a.memory is Memory.LOCAL and len(extents) > 1 and extents[-1] * t.dtype.bytes % _SET_STRIDE == 0:
             extents[-1] += _LINE // t.dtype.bytes
         return Buffer(t.name, t.dtype, tuple(Const(e, INDEX) for e in extents), a.memory)
-
-
-def _guarded_loads(e: Expr, when: Expr | None) -> Iterator[tuple[Load, Expr | None]]:
-    """All loads in `e`, innermost subscripts first, each with the condition under which it is performed."""
-    if isinstance(e, Select):
-        yield from _guarded_loads(e.cond, when)
-        yield from _guarded_loads(e.a, e.cond if when is None else and_(when, e.cond))
-        yield from _guarded_loads(e.b, not_(e.cond) if when is None else and_(when, not_(e.cond)))
-        return
-    for child in children(e):
-        yield from _guarded_loads(child, when)
-    if isinstance(e, Load):
-        yield e, when
 
 
 def _loops(node: Node) -> Iterable[ForNode]:

@@ -9,72 +9,25 @@ function = f.build(outputs=[C])
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from inspect import signature
 
-from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
+from polydl.dsl.einsum import contraction, pairs
+from polydl.dsl.expansion import Steps, expand_arg, expand_recurrence, expand_scan
+from polydl.dsl.forms import Arg, Extents, OpenAxis, Reduce, Scan, axes_of, extent_of
+from polydl.dsl.function import Also, Axis, Computation, Function, Reduction
+from polydl.dsl.operators import Values, as_values
+from polydl.dsl.polyhedral import loads
+from polydl.dsl.ranges import closed
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.dtypes import F32, INDEX, DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Binary, Const, Expr, ExprLike, Var, as_expr
+from polydl.ir.expr import Binary, Const, Expr, ExprLike, Load, Var, as_expr
 
-__all__ = [
-    "Extents",
-    "FunctionBuilder",
-    "Reduce",
-    "max_over",
-    "min_over",
-    "prod_over",
-    "reduce_over",
-    "sum_over",
-]
+__all__ = ["FunctionBuilder"]
 
-Extent = ExprLike | tuple[ExprLike, ExprLike]
-Extents = Mapping[str, Extent] | Sequence[Extent]
-"""Axis name -> extent or (lower, upper); a plain sequence names the axes after the body's parameters, or i0, i1, …"""
-
-
-@dataclass(frozen=True, slots=True)
-class Reduce:
-    """A reduction in a body: only allowed as the whole value of a computation."""
-
-    op: str
-    axes: tuple[Axis, ...]
-    value: Expr
-    init: Expr | None
-    conditions: tuple[Expr, ...] = ()
-
-
-def reduce_over(
-    op: str,
-    extents: Extents,
-    body: Callable[..., ExprLike],
-    init: ExprLike | None = None,
-    where: Callable[..., Expr] | None = None,
-) -> Reduce:
-    """The values of `body` at all points of `extents` combined by `op` from `init` on (default: op's identity)."""
-    axes = _axes(extents, body, prefix="r")
-    variables = [a.var for a in axes]
-    value = as_expr(body(*variables))
-    start = identity(op, value.dtype) if init is None else as_expr(init, value.dtype)
-    return Reduce(op, axes, value, start, (where(*variables),) if where is not None else ())
-
-
-def sum_over(extents: Extents, body: Callable[..., ExprLike]) -> Reduce:
-    return reduce_over("add", extents, body)
-
-
-def prod_over(extents: Extents, body: Callable[..., ExprLike]) -> Reduce:
-    return reduce_over("mul", extents, body)
-
-
-def max_over(extents: Extents, body: Callable[..., ExprLike]) -> Reduce:
-    return reduce_over("max", extents, body)
-
-
-def min_over(extents: Extents, body: Callable[..., ExprLike]) -> Reduce:
-    return reduce_over("min", extents, body)
+Body = Callable[..., Values | Reduce | Scan | Arg]
 
 
 class FunctionBuilder:
@@ -127,7 +80,7 @@ class FunctionBuilder:
         self,
         name: str,
         extents: Extents,
-        body: Callable[..., ExprLike | Reduce],
+        body: Callable[..., ExprLike | Reduce | Scan | Arg],
         *,
         into: Tensor | None = None,
         at: Callable[..., Sequence[ExprLike]] | None = None,
@@ -136,47 +89,87 @@ class FunctionBuilder:
     ) -> Tensor:
         """Define a computation over `extents`; returns the tensor it stores to.
 
-        Without `into`, a new temporary of the axes' extents is made and each point stores at its own axes. `at` gives
-        other subscripts of the target; `where` restricts the domain by an affine condition.
+        The body gives a value, or a form of `polydl.dsl.forms`: a reduction, a scan, the place of an extreme. Ranges
+        that are not given are inferred from the shapes of what is read. Without `into`, a new temporary of the axes'
+        extents is made and each point stores at its own axes. `at` gives other subscripts of the target; `where`
+        restricts the domain by an affine condition.
         """
-        axes = _axes(extents, body, prefix="i")
-        variables = [a.var for a in axes]
-        result = body(*variables)
-        conditions = _conjuncts(where(*variables)) if where is not None else []
-        reduction = None
-        all_axes = axes
-        if isinstance(result, Reduce):
-            taken = {a.name for a in axes}
-            if taken & {a.name for a in result.axes}:
-                raise InvalidProgram(f"computation {name} uses one name for an outer and a reduction axis")
-            all_axes = axes + result.axes
-            conditions += [c for e in result.conditions for c in _conjuncts(e)]
-            value = result.value
-            reduction = Reduction(result.op, tuple(a.name for a in result.axes), result.init)
-        else:
-            value = as_expr(result)
-        unique = self._unique(name)
-        if into is None:
-            if any(a.lower != as_expr(0) and not isinstance(a.lower, Const) for a in axes):
-                raise InvalidProgram(
-                    f"computation {name} has an axis with a symbolic lower bound", next="give into="
-                )
-            lower = tuple(a.lower for a in axes) if any(a.lower != as_expr(0) for a in axes) else ()
-            shape = tuple(_extent(a) for a in axes)
-            into = self._add(unique, shape, value.dtype, TensorRole.TEMPORARY, lower, layout)
-        if value.dtype != into.dtype:
-            raise InvalidProgram(
-                f"computation {name} stores {value.dtype} values into the {into.dtype} tensor {into.name}"
-            )
-        index = tuple(as_expr(x) for x in at(*variables)) if at is not None else tuple(variables)
-        if len(index) != into.rank:
-            raise InvalidProgram(
-                f"computation {name} stores at {len(index)} subscripts, {into.name} has {into.rank}"
-            )
-        self._computations[unique] = Computation(
-            unique, all_axes, tuple(conditions), into.name, index, value, reduction
-        )
-        return into
+        targets = None if into is None else (into,)
+        return self._define((name,), extents, body, targets, at, where, layout)[0]
+
+    def compute_several(
+        self,
+        names: str,
+        extents: Extents,
+        body: Body,
+        *,
+        into: Sequence[Tensor] | None = None,
+        at: Callable[..., Sequence[ExprLike]] | None = None,
+        where: Callable[..., Expr] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As `compute`, with a body that gives tuples (or a reduction or scan of tuples): a tensor for each component.
+
+        All components of a point are computed before the first of them is stored.
+        """
+        return self._define(tuple(names.split()), extents, body, into, at, where, None)
+
+    def recurrence(
+        self,
+        name: str,
+        extents: Extents,
+        step: Callable[..., ExprLike],
+        *,
+        initial: Steps,
+        where: Callable[..., Expr] | None = None,
+        boundary: Callable[..., ExprLike] | None = None,
+    ) -> Tensor:
+        """A tensor whose first axis is time: `step(u, t, …)` computes u[t, …] from earlier times of u.
+
+        u = f.recurrence("u", {"t": (1, T), "i": N}, lambda u, t, i: (u[t - 1, i - 1] + u[t - 1, i + 1]) / 2,
+                         initial=lambda i: x[i], where=lambda t, i: and_(i >= 1, i < N - 1))
+
+        `initial` gives the values before the first time, over the other axes; a sequence of h functions gives those of
+        the h times before it. Where the affine condition `where` does not hold, u is `boundary(t, …)`, or stays what it
+        was initially. The tensor holds every time; u[t] with the last t is the result. Statements: `NAME_start`,
+        `NAME_boundary`, `NAME_step`.
+        """
+
+        def single(*arguments: object) -> Values:
+            return (step(*arguments),)
+
+        single.__signature__ = signature(step)  # type: ignore[attr-defined]
+        start = (initial,) if callable(initial) else tuple(initial)
+        return expand_recurrence(self, (name,), extents, single, (start,), where, boundary)[0]
+
+    def recurrences(
+        self,
+        names: str,
+        extents: Extents,
+        step: Callable[..., tuple[ExprLike, ...]],
+        *,
+        initial: Sequence[Callable[..., ExprLike]],
+        where: Callable[..., Expr] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As `recurrence`, of tensors that are computed from each other: `step(u, v, …, t, …)` gives a tuple."""
+        start = tuple((x,) for x in initial)
+        return expand_recurrence(self, tuple(names.split()), extents, step, start, where, None)
+
+    def einsum(self, spec: str, *operands: Tensor, name: str = "einsum") -> Tensor:
+        """numpy's einsum: repeated subscripts are summed, or those that `->` leaves out; `...` stands for leading axes.
+
+        Three and more operands are combined from the left, two at a time.
+        """
+        rest = list(operands)
+        for part in pairs(spec, len(operands)):
+            extents, body = contraction(part, rest[:2])
+            last = len(rest) <= 2
+            rest[:2] = [self.compute(name if last else f"{name}_part", extents, body)]
+        return rest[0]
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors so far, by name."""
+        return self._tensors
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name as it stands now."""
@@ -202,6 +195,94 @@ class FunctionBuilder:
             tuple(self._computations.values()),
             tuple(self._conditions),
         )
+
+    def _define(
+        self,
+        names: tuple[str, ...],
+        extents: Extents,
+        body: Body,
+        into: Sequence[Tensor] | None,
+        at: Callable[..., Sequence[ExprLike]] | None,
+        where: Callable[..., Expr] | None,
+        layout: Layout | None,
+    ) -> tuple[Tensor, ...]:
+        outer = axes_of(extents, body, prefix="i")
+        variables = [a.var for a in outer]
+        result = body(*variables)
+        index = tuple(as_expr(x) for x in at(*variables)) if at is not None else tuple(variables)
+        values = as_values(result) if not isinstance(result, Reduce | Scan | Arg) else result.values
+        if len(values) != len(names) or (into is not None and len(into) != len(names)):
+            raise InvalidProgram(
+                f"the body of {names[0]} gives {len(values)} values for {len(names)} tensors",
+                next="compute_several() stores tuples",
+            )
+        inner = result.axes if isinstance(result, Reduce | Arg) else ()
+        read = [x for e in values for x in loads(e)]
+        read += [Load(t.name, index, t.dtype) for t in into or () if len(index) == t.rank]
+        axes = closed(names[0], (*outer, *inner), read, self._tensors)
+        conditions = _conjuncts(where(*variables)) if where is not None else []
+        match result:
+            case Arg():
+                return (expand_arg(self, names[0], axes, len(outer), result, into, at, where, layout),)
+            case Scan():
+                if at is not None or where is not None:
+                    raise InvalidProgram(
+                        f"the scan {names[0]} has a condition or subscripts of its own",
+                        next="compute what is to be scanned first, and select from the result",
+                    )
+                return expand_scan(self, names, axes, result, into, layout)
+            case Reduce(op=op, init=init):
+                _require_distinct(names[0], outer, inner)
+                conditions += [c for e in result.conditions for c in _conjuncts(e)]
+                reduction = Reduction(op, tuple(a.name for a in inner), init[0])
+                return self._append(names, axes, conditions, values, reduction, init, into, index, layout)
+            case _:
+                return self._append(names, axes, conditions, values, None, (), into, index, layout)
+
+    def _append(
+        self,
+        names: Sequence[str],
+        axes: tuple[Axis, ...],
+        conditions: Sequence[Expr],
+        values: Sequence[Expr],
+        reduction: Reduction | None,
+        init: Sequence[Expr],
+        into: Sequence[Tensor] | None,
+        index: tuple[Expr, ...],
+        layout: Layout | None,
+    ) -> tuple[Tensor, ...]:
+        """A computation with ranges for all axes, storing to `into` or to new temporaries."""
+        unique = self._unique(names[0])
+        if into is None:
+            kept = [a for a in axes if reduction is None or a.name not in reduction.axes]
+            into = [self._target(n, kept, v.dtype, layout) for n, v in zip(names, values, strict=True)]
+        for tensor, value in zip(into, values, strict=True):
+            if value.dtype != tensor.dtype:
+                raise InvalidProgram(
+                    f"computation {unique} stores {value.dtype} values into the {tensor.dtype} tensor {tensor.name}"
+                )
+            if len(index) != tensor.rank:
+                raise InvalidProgram(
+                    f"computation {unique} stores at {len(index)} subscripts, {tensor.name} has {tensor.rank}"
+                )
+        starts: Sequence[Expr | None] = init or [None] * len(values)
+        also = tuple(
+            Also(t.name, index, v, e) for t, v, e in zip(into[1:], values[1:], starts[1:], strict=True)
+        )
+        self._computations[unique] = Computation(
+            unique, axes, tuple(conditions), into[0].name, index, values[0], reduction, also
+        )
+        return tuple(into)
+
+    def _target(self, name: str, axes: Sequence[Axis], dtype: DType, layout: Layout | None) -> Tensor:
+        """A temporary with an element for each point of the axes."""
+        if any(a.lower != as_expr(0) and not isinstance(a.lower, Const) for a in axes):
+            raise InvalidProgram(
+                f"computation {name} has an axis with a symbolic lower bound", next="give into="
+            )
+        lower = tuple(a.lower for a in axes) if any(a.lower != as_expr(0) for a in axes) else ()
+        shape = tuple(extent_of(a) for a in axes)
+        return self._add(name, shape, dtype, TensorRole.TEMPORARY, lower, layout)
 
     def _add(
         self,
@@ -233,35 +314,13 @@ class FunctionBuilder:
         return not taken & (self._tensors.keys() | self._computations.keys())
 
 
+def _require_distinct(name: str, outer: Sequence[Axis | OpenAxis], inner: Sequence[Axis | OpenAxis]) -> None:
+    if {a.name for a in outer} & {a.name for a in inner}:
+        raise InvalidProgram(f"computation {name} uses one name for an outer and a reduction axis")
+
+
 def _conjuncts(condition: Expr) -> list[Expr]:
     """The conditions whose conjunction `condition` is: each then applies to those axes only that it mentions."""
     if isinstance(condition, Binary) and condition.op == "and":
         return _conjuncts(condition.a) + _conjuncts(condition.b)
     return [condition]
-
-
-def _axes(extents: Extents, body: Callable[..., object], prefix: str) -> tuple[Axis, ...]:
-    if isinstance(extents, Mapping):
-        named = list(extents.items())
-    else:
-        named = list(zip(_axis_names(body, len(extents), prefix), extents, strict=True))
-    axes = []
-    for name, extent in named:
-        lower, upper = extent if isinstance(extent, tuple) else (0, extent)
-        axes.append(Axis(name, as_expr(lower), as_expr(upper)))
-    return tuple(axes)
-
-
-def _axis_names(body: Callable[..., object], count: int, prefix: str) -> list[str]:
-    parameters = inspect.signature(body).parameters.values()
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return names if len(names) == count and not variadic else [f"{prefix}{i}" for i in range(count)]
-
-
-def _extent(axis: Axis) -> Expr:
-    if axis.lower == as_expr(0):
-        return axis.upper
-    if isinstance(axis.lower, Const) and isinstance(axis.upper, Const):
-        return as_expr(int(axis.upper.value) - int(axis.lower.value))
-    return axis.upper - axis.lower

@@ -10,21 +10,35 @@ Semantic contract
   only in `axes` are combined: `target[index] = init` first (for every point of the remaining axes; skipped if init is
   None), then `target[index] = op(target[index], value)` for each point. The order of combination is free where the
   schedule's `reassociate` policy says so.
+* A computation with `also` stores tuples: all values of a point are computed before the first of them is stored. In a
+  reduction the tuple `(value, *also values)` is combined with the tuple of the targets' elements by one `Combiner`.
+* A reduction by a `Combiner` that is not commutative runs in order, whatever the policy says.
 * A body may read the computation's own target (a recurrence): it sees what has been stored before.
 * Loads and stores must be in bounds; affine ones are proved so, data-dependent ones are checked at run time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Binary, Const, Expr, Var, walk
+from polydl.ir.expr import Binary, Const, Expr, Load, Var, substitute, walk
 from polydl.poly.tree import Tree
 
-__all__ = ["Axis", "Computation", "Function", "Reduction", "StatementDef", "combine", "identity"]
+__all__ = [
+    "Also",
+    "Axis",
+    "Combiner",
+    "Computation",
+    "Function",
+    "Reduction",
+    "StatementDef",
+    "combine",
+    "identity",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +55,48 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Combiner:
+    """A user's operator on tuples of values: `results`, over the variables `left` (what has been combined so far) and
+    `right` (the next value). `identity` combined with x is x. `commutative`: associative too, so any order will do.
+    """
+
+    name: str
+    left: tuple[Var, ...]
+    right: tuple[Var, ...]
+    results: tuple[Expr, ...]
+    identity: tuple[Const, ...]
+    commutative: bool
+
+    def __call__(self, left: Sequence[Expr], right: Sequence[Expr]) -> tuple[Expr, ...]:
+        """The tuple combined from two tuples."""
+        names = [v.name for v in (*self.left, *self.right)]
+        bindings = dict(zip(names, (*left, *right), strict=True))
+        return tuple(substitute(e, bindings) for e in self.results)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Reduction:
-    """Combination over `axes` by an associative, commutative `op`.
+    """Combination over `axes` by an associative and commutative `op`, or by a `Combiner`.
 
     add, mul, min, max, and, or, bitand, bitor or bitxor.
     """
 
-    op: str
+    op: str | Combiner
     axes: tuple[str, ...]
     init: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """One more tensor that every point stores to at the same time; `init`: its initial value in a reduction."""
+
+    target: str
+    index: tuple[Expr, ...]
+    value: Expr
+    init: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +110,7 @@ class Computation:
     index: tuple[Expr, ...]
     value: Expr
     reduction: Reduction | None = None
+    also: tuple[Also, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +123,31 @@ class StatementDef:
     target: str
     index: tuple[Expr, ...]
     value: Expr
-    op: str | None  # of a reduction's update
+    op: str | Combiner | None  # of a reduction's update
+    also: tuple[Also, ...] = ()
+
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """What the point computes, without what the targets hold already."""
+        return (self.value, *(x.value for x in self.also))
+
+    @property
+    def targets(self) -> tuple[Also, ...]:
+        """The elements that the point stores to or updates, each with its value."""
+        return (Also(self.target, self.index, self.value), *self.also)
+
+    def stores(self) -> tuple[Also, ...]:
+        """The elements that the point stores to, with the updates of a reduction spelled out."""
+        match self.op:
+            case None:
+                return self.targets
+            case str() as op:
+                old = Load(self.target, self.index, self.value.dtype)
+                return (Also(self.target, self.index, Binary(op, old, self.value)), *self.also)
+            case combiner:
+                places = self.targets
+                results = combiner([Load(t.target, t.index, t.value.dtype) for t in places], self.values)
+                return tuple(replace(t, value=e) for t, e in zip(places, results, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +198,12 @@ class Function:
                 kept = tuple(a for a in c.axes if a.name not in r.axes)
                 names = set(r.axes)
                 conditions = tuple(e for e in c.conditions if not names & _names(e))
+                starts = tuple(Also(x.target, x.index, x.init) for x in c.also if x.init is not None)
                 result.append(
-                    StatementDef(f"{c.name}_init", kept, conditions, c.target, c.index, r.init, None)
+                    StatementDef(f"{c.name}_init", kept, conditions, c.target, c.index, r.init, None, starts)
                 )
-            result.append(
-                StatementDef(c.name, c.axes, c.conditions, c.target, c.index, c.value, r.op if r else None)
-            )
+            op = r.op if r else None
+            result.append(StatementDef(c.name, c.axes, c.conditions, c.target, c.index, c.value, op, c.also))
         return tuple(result)
 
 
@@ -140,13 +212,15 @@ def _names(e: Expr) -> set[str]:
     return {x.name for x in walk(e) if isinstance(x, Var)}
 
 
-def combine(op: str, a: Expr, b: Expr) -> Expr:
-    """`a op b` of a reduction."""
-    return Binary(op, a, b)
+def combine(op: str | Combiner, a: Expr, b: Expr) -> Expr:
+    """`a op b` of a reduction of single values."""
+    return Binary(op, a, b) if isinstance(op, str) else op((a,), (b,))[0]
 
 
-def identity(op: str, dtype: DType) -> Const:
+def identity(op: str | Combiner, dtype: DType) -> Const:
     """The neutral element of a reduction operator on `dtype`."""
+    if isinstance(op, Combiner):
+        return op.identity[0]
     low: int | float
     high: int | float
     if dtype.is_float:

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from polydl.dsl.function import Axis, Function, StatementDef
-from polydl.dsl.polyhedral import from_affine, scop_of
+from polydl.dsl.function import Also, Axis, Function, StatementDef
+from polydl.dsl.polyhedral import from_affine, loads, scop_of
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import InvalidInput, InvalidProgram, OutOfBounds
 from polydl.ir.expr import Expr, Load, Var, walk
@@ -124,13 +124,12 @@ class _Machine:
     def run_in_order(self, function: Function) -> None:
         """Every instance of every statement at its time in the function's explicit order."""
         for s, env in _instances(function, self.sizes):
+            self._require_writable(s)
             cells = self.memory[s.target]
-            if cells.read_only:
-                raise InvalidProgram(f"computation {s.name} stores to the input '{s.target}'")
-            if s.op is None:
+            if not isinstance(s.op, str):
                 self._store(s, env, ())
                 continue
-            value, index = self._value(s, env, ()), self._place(s, env, ())
+            value, index = self._value(s, s.value, env, ()), self._place(s, s.targets[0], env, ())
             if cells.written is not None and not cells.written[index]:
                 raise InvalidProgram(
                     f"{s.name} combines into an element of '{s.target}' that nothing has stored to"
@@ -138,19 +137,23 @@ class _Machine:
             cells.array[index] = _UFUNCS[s.op](cells.array[index], value)
 
     def run(self, s: StatementDef) -> None:
-        cells = self.memory[s.target]
-        if cells.read_only:
-            raise InvalidProgram(f"computation {s.name} stores to the input '{s.target}'")
+        self._require_writable(s)
         ordered = _ordered_axes(s)
         if ordered:
             self._recurrence(s, [a for a in s.axes if a.name in ordered], dict(self.sizes))
-        elif s.op is None:
+        elif isinstance(s.op, str):
+            self._reduce(s, self.memory[s.target])
+        else:
             for env, shape in _points(s.axes, s.conditions, self.sizes):
                 self._store(s, env, shape)
-        else:
-            self._reduce(s, cells)
-        if cells.written is not None and cells.written.all():
-            cells.written = None
+        for cells in (self.memory[x.target] for x in s.targets):
+            if cells.written is not None and cells.written.all():
+                cells.written = None
+
+    def _require_writable(self, s: StatementDef) -> None:
+        for x in s.targets:
+            if self.memory[x.target].read_only:
+                raise InvalidProgram(f"computation {s.name} stores to the input '{x.target}'")
 
     def _recurrence(self, s: StatementDef, ordered: list[Axis], env: Env) -> None:
         """One step at a time along the ordered axes, all points of the other axes at once."""
@@ -161,21 +164,23 @@ class _Machine:
             return
         free = tuple(a for a in s.axes if a.name not in env)
         for points, shape in _points(free, s.conditions, env):
-            if s.op is None:
+            if not isinstance(s.op, str):
                 self._store(s, points, shape)
             else:
-                array, index = self.memory[s.target].array, self._place(s, points, shape)
-                _UFUNCS[s.op].at(array, index, self._value(s, points, shape))
+                array, index = self.memory[s.target].array, self._place(s, s.targets[0], points, shape)
+                _UFUNCS[s.op].at(array, index, self._value(s, s.value, points, shape))
 
     def _store(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> None:
-        cells = self.memory[s.target]
-        value, index = self._value(s, env, shape), self._place(s, env, shape)
-        cells.array[index] = value  # of repeated subscripts the last one stays, which is the last point's
-        if cells.written is not None:
-            cells.written[index] = True
+        stores = s.stores()
+        found = [(self._value(s, x.value, env, shape), self._place(s, x, env, shape)) for x in stores]
+        for x, (value, index) in zip(stores, found, strict=True):
+            cells = self.memory[x.target]
+            cells.array[index] = value  # of repeated subscripts the last one stays, which is the last point's
+            if cells.written is not None:
+                cells.written[index] = True
 
     def _reduce(self, s: StatementDef, cells: _Cells) -> None:
-        assert s.op is not None
+        assert isinstance(s.op, str)
         ufunc = _UFUNCS[s.op]
         wide = cells.array.dtype.kind == "f" and s.op in ("add", "mul")
         total = cells.array.astype(np.float64) if wide else cells.array
@@ -183,12 +188,12 @@ class _Machine:
         collapse = tuple(d for d, a in enumerate(s.axes) if a.name not in used)
         distinct = all(isinstance(e, Var) for e in s.index) and len(set(s.index)) == len(s.index)
         for env, shape in _points(s.axes, s.conditions, self.sizes):
-            value = self._value(s, env, shape)
+            value = self._value(s, s.value, env, shape)
             grid = len(shape) == len(s.axes)
             if grid:
                 value = ufunc.reduce(value, axis=collapse, dtype=total.dtype, keepdims=True)
                 shape = value.shape
-            index = self._place(s, env, shape)
+            index = self._place(s, s.targets[0], env, shape)
             if cells.written is not None and not cells.written[index].all():
                 raise InvalidProgram(
                     f"reduction {s.name} combines into an element that nothing has stored to"
@@ -200,17 +205,17 @@ class _Machine:
         if wide:
             cells.array[...] = total
 
-    def _value(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> Array:
+    def _value(self, s: StatementDef, e: Expr, env: Env, shape: tuple[int, ...]) -> Array:
         def load(buffer: str, index: tuple[Any, ...], where: Array | None) -> Any:
             return self._load(s, env, buffer, index, where)
 
-        return np.broadcast_to(evaluate_array(s.value, env, load), shape)
+        return np.broadcast_to(evaluate_array(e, env, load), shape)
 
-    def _place(self, s: StatementDef, env: Env, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        index = tuple(np.broadcast_to(evaluate_array(e, env, _no_load), shape) for e in s.index)
-        if not index and self.memory[s.target].scalar:
+    def _place(self, s: StatementDef, x: Also, env: Env, shape: tuple[int, ...]) -> tuple[Array, ...]:
+        index = tuple(np.broadcast_to(evaluate_array(e, env, _no_load), shape) for e in x.index)
+        if not index and self.memory[x.target].scalar:
             return (np.zeros(shape, np.int64),)
-        return self._checked(s, env, s.target, index, None)
+        return self._checked(s, env, x.target, index, None)
 
     def _load(
         self, s: StatementDef, env: Env, buffer: str, index: tuple[Any, ...], where: Array | None
@@ -296,14 +301,14 @@ def _ordered_axes(s: StatementDef) -> frozenset[str]:
     An axis is free if it is itself, alone, the same subscript of the store and of every read of the target: points that
     differ in it then touch different elements.
     """
-    own = [x for x in walk(s.value) if isinstance(x, Load) and x.buffer == s.target]
-    if not own:
+    stores = s.targets if isinstance(s.op, str) else s.stores()
+    targets = {x.target for x in stores}
+    own = [load for x in stores for load in loads(x.value) if load.buffer in targets]
+    if not own and len(targets) == len(stores):
         return frozenset()
     free: set[str] = set()
-    if s.op is None:
-        for d, e in enumerate(s.index):
-            if isinstance(e, Var) and all(x.index[d] == e for x in own):
-                free.add(e.name)
+    if not isinstance(s.op, str) and len(targets) == len(stores):
+        free = {a.name for a in s.axes if all(_separates(a, x, own) for x in stores)}
     changed = True
     while changed:  # the bounds of an ordered axis must be known numbers when its turn comes
         needed = {
@@ -317,6 +322,12 @@ def _ordered_axes(s: StatementDef) -> frozenset[str]:
         changed = bool(free & needed)
         free -= needed
     return frozenset(a.name for a in s.axes) - free
+
+
+def _separates(axis: Axis, store: Also, own: list[Load]) -> bool:
+    """Whether points that differ in `axis` store to, and read of the target, different elements."""
+    reads = [load for load in own if load.buffer == store.target]
+    return any(e == axis.var and all(x.index[d] == e for x in reads) for d, e in enumerate(store.index))
 
 
 def _bound(e: Expr, env: Env) -> int:

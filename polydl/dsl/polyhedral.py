@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, assert_never
 
-from polydl.dsl.function import Axis, Function, StatementDef
+from polydl.dsl.function import Axis, Combiner, Function, StatementDef
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import (
     Binary,
@@ -26,7 +26,7 @@ from polydl.poly import affine
 from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.model import Access, AccessKind, Box, Scop, Statement
 
-__all__ = ["condition_text", "from_affine", "loads", "scop_of", "to_affine"]
+__all__ = ["commutes", "condition_text", "from_affine", "loads", "scop_of", "to_affine"]
 
 
 def to_affine(e: Expr) -> Affine | None:
@@ -135,6 +135,11 @@ def loads(e: Expr) -> Iterator[Load]:
     return (x for x in walk(e) if isinstance(x, Load))
 
 
+def commutes(op: str | Combiner) -> bool:
+    """Whether the values of a reduction may be combined in any order."""
+    return isinstance(op, str) or op.commutative
+
+
 def _subscripts(index: tuple[Expr, ...]) -> tuple[Affine | None, ...]:
     return tuple(to_affine(i) for i in index)
 
@@ -157,16 +162,20 @@ def _bound(e: Expr, axis: Axis, s: StatementDef) -> Affine:
 
 
 def _accesses(s: StatementDef) -> Iterator[Access]:
-    for load in dict.fromkeys(loads(s.value)):
+    for load in dict.fromkeys(load for value in s.values for load in loads(value)):
         yield Access(AccessKind.READ, load.buffer, _subscripts(load.index))
-    for index in s.index:
-        for load in loads(index):
+    for place in s.targets:
+        for load in (load for index in place.index for load in loads(index)):
             raise InvalidProgram(f"{s.name} stores at a data-dependent place", where=str(load))
-    target = _subscripts(s.index)
-    if any(t is None for t in target):
-        raise InvalidProgram(f"{s.name} stores at subscripts that are not affine", where=str(s.index))
-    # A value that reads the target too is one more read: it keeps its order against the updates of what it reads.
-    yield Access(AccessKind.WRITE if s.op is None else AccessKind.UPDATE, s.target, target)
+        target = _subscripts(place.index)
+        if any(t is None for t in target):
+            raise InvalidProgram(f"{s.name} stores at subscripts that are not affine", where=str(place.index))
+        # A value that reads the target too is one more read: it keeps its order against the updates of what it reads.
+        # So does an operator that does not commute: its updates are reads and writes like any others.
+        if s.op is not None and not commutes(s.op):
+            yield Access(AccessKind.READ, place.target, target)
+        free = s.op is not None and commutes(s.op)
+        yield Access(AccessKind.UPDATE if free else AccessKind.WRITE, place.target, target)
 
 
 def scop_of(function: Function) -> Scop:
@@ -189,7 +198,7 @@ def scop_of(function: Function) -> Scop:
             tuple(a.name for a in s.axes),
             prefix + _domain(s),
             tuple(_accesses(s)),
-            s.op,
+            str(s.op) if s.op is not None and commutes(s.op) else None,
         )
         for s in function.statements()
     )

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from polydl.dtypes import DType
+from polydl.dtypes import INDEX, DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Const, Expr, ExprLike, Load, Var, as_expr, substitute, walk
+from polydl.ir.expr import Const, Expr, ExprLike, Load, Var, as_expr, cast, substitute, walk
 from polydl.ir.parser import parse_expr
 from polydl.ir.printer import print_expr
 
@@ -158,7 +158,16 @@ class Tensor:
             raise InvalidProgram(
                 f"tensor {self.name} has {self.rank} dimensions, it is given {len(subscripts)} subscripts"
             )
-        return Load(self.name, tuple(as_expr(i) for i in subscripts), self.dtype)
+        return Load(self.name, tuple(self._subscript(i) for i in subscripts), self.dtype)
+
+    def _subscript(self, value: ExprLike) -> Expr:
+        """A subscript as an index: integers of data are converted, anything else is an error."""
+        e = as_expr(value)
+        if not e.dtype.is_integer:
+            raise InvalidProgram(
+                f"a subscript of {self.name} is a {e.dtype}", next="cast(I64, …) what is whole"
+            )
+        return cast(INDEX, e)
 
     def pack(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """`array` (logical shape) rearranged into this tensor's storage; padding is zero."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from polydl.dsl.function import Axis, Computation, Function, Reduction, identity
-from polydl.dsl.polyhedral import loads, scop_of, to_affine
+from polydl.dsl.polyhedral import commutes, loads, scop_of, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Const, Expr, Load, Var, as_expr, substitute, transform, walk
@@ -195,6 +195,11 @@ class Privatize(Transform):
                 f"{self.computation} cannot have {self.lanes} partial results", next="use a positive number"
             )
         require_pure_reduction(c)
+        if not commutes(r.op):
+            raise NotApplicable(
+                f"{self.computation} combines by {r.op}, which is not declared commutative",
+                why="partial results would take its values out of order",
+            )
         if not schedule.reassociate:
             raise NotApplicable(
                 f"{self.computation} may not be reassociated", why="the schedule's policy forbids it"

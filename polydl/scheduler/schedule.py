@@ -24,6 +24,7 @@ from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.queries import Queries
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
+from polydl.scheduler.tuples import require_kept_tuples
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
@@ -87,6 +88,7 @@ def _judge_function(before: Schedule, after: Function) -> Violation | ValueViola
     Statements that change have been checked by the transformation; NotApplicable where an original order is given and
     the transformation has not said where in it the new ones are.
     """
+    require_kept_tuples(before.function, after)
     if keeps_statements(before.function, after):
         wrong: Violation | ValueViolation | None = None
         if after.order is not None and after.order != before.function.order:
