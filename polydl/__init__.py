@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from polydl._version import __version__
 
 if TYPE_CHECKING:
+    from polydl.certificate import check_certificate
     from polydl.compiler import Compiled, build, compile_model
     from polydl.jit import LoopProgram, loops
     from polydl.runtime import Module, load
@@ -28,6 +29,7 @@ __all__ = [
     "Module",
     "__version__",
     "build",
+    "check_certificate",
     "compile_model",
     "load",
     "loops",
@@ -38,6 +40,7 @@ _LAZY: Final = {
     "Compiled": "polydl.compiler",
     "Module": "polydl.runtime",
     "build": "polydl.compiler",
+    "check_certificate": "polydl.certificate",
     "compile_model": "polydl.compiler",
     "load": "polydl.runtime",
     "loops": "polydl.jit",

@@ -230,6 +230,15 @@ class Schedule(Queries):
 
         return explain(self)
 
+    def certificate(self) -> str:
+        """Why the schedule is legal, as text that `polydl.check_certificate` checks without the judge and without isl.
+
+        What the prover finds no witness for is marked open, and then not certified.
+        """
+        from polydl.scheduler.certificate import certificate  # which reads schedules
+
+        return certificate(self)
+
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
         lines = []
