@@ -16,7 +16,9 @@ from polydl.graph.ir import Graph, Node, Value
 from polydl.graph.legacy import upgrade
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
 from polydl.graph.loading import TensorReader, read_model
+from polydl.graph.oldest import OLDEST_READ, as_operator_set_six
 from polydl.graph.protobuf import dtype_of, type_name
+from polydl.graph.seeds import draw
 from polydl.graph.structure import (
     as_input,
     check_rules,
@@ -75,6 +77,9 @@ def import_model(
     """`load_model` of a message in memory, which is modified. `where` names it; external data lies in `folder`."""
     opset = default_opset(model, where)
     limits.check_nodes(len(model.graph.node), where)
+    if opset < OLDEST_READ:
+        as_operator_set_six(model, opset, where)
+        opset = OLDEST_READ
     tensors = _take_initialisers(model, where)
     model = inline_functions(model, limits, where)
     graph = model.graph
@@ -100,17 +105,16 @@ def import_model(
     outputs = _outputs(graph, state, where)
     kept = _needed(state, outputs)
     names = {*(i.name for i in declared), *outputs, *(v for n in kept for v in (*n.inputs, *n.outputs))}
-    result = upgrade(
-        Graph(
-            graph.name,
-            opset,
-            tuple(i.name for i in declared),
-            outputs,
-            tuple(kept),
-            state.constants,
-            {k: v for k, v in state.values.items() if k in names},
-        )
+    result = Graph(
+        graph.name,
+        opset,
+        tuple(i.name for i in declared),
+        outputs,
+        tuple(kept),
+        state.constants,
+        {k: v for k, v in state.values.items() if k in names},
     )
+    result = draw(upgrade(result))
     refuse(unsupported(result, allowed), where)
     result.verify()
     return result

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil, isfinite
 from typing import Final
 
 import numpy as np
@@ -151,14 +152,19 @@ class Inference:
                 self.add_constant(o, array)
 
     def _drop_unused_outputs(self, proto: onnx.NodeProto, schema: defs.OpSchema | None) -> None:
-        """Nobody asks for the mask of a Dropout or the indices of a MaxPool; how many parts a Split has matters."""
-        if schema is None or any(
-            o.option == defs.OpSchema.FormalParameterOption.Variadic for o in schema.outputs
-        ):
+        """Nobody asks for the mask of a Dropout or the indices of a MaxPool; how many parts a Split has matters, and
+        how many outputs a BatchNormalization has says, before operator set 14, whether it trains."""
+        if schema is None or schema.name == "BatchNormalization":
             return
-        while proto.output and proto.output[-1] not in self.used:
-            del proto.output[-1]
-        proto.output[:] = [o if o in self.used else "" for o in proto.output]
+        optional = [o.option == defs.OpSchema.FormalParameterOption.Optional for o in schema.outputs]
+        kept = [
+            o if o in self.used or not able else "" for o, able in zip(proto.output, optional, strict=False)
+        ]
+        if len(kept) < len(proto.output) or not any(optional):  # variadic outputs, or nothing to drop
+            return
+        while kept and not kept[-1]:
+            kept.pop()
+        proto.output[:] = kept
 
     def _infer(self, proto: onnx.NodeProto, schema: defs.OpSchema, place: str) -> list[Value] | None:
         """Types of the node's outputs; None (and a problem noted) where they depend on data."""
@@ -181,10 +187,14 @@ class Inference:
                 why=f"{first_line(e)} (inputs: {', '.join(f'{i}: {self.values[i]}' for i in used)})",
             ) from e
         result, missing = [], []
-        for o in proto.output:
+        for k, o in enumerate(proto.output):
             if not o:
                 continue
             t = found.get(o)
+            if schema.name == "BatchNormalization" and self.opset < 14 and k > 0 and len(proto.input) > 3:
+                t = given[
+                    proto.input[3]
+                ]  # ONNX does not infer them before operator set 14: all are like the mean
             kind = t.WhichOneof("value") if t is not None else None
             if kind not in (None, "tensor_type"):
                 self._give_up(proto, f"its output '{o}' is not a tensor but a {kind}")
@@ -241,10 +251,11 @@ class Inference:
         if not self._known_and_small(proto.input) or proto.op_type in _NEVER_FOLDED | {
             "Expand",
             "Tile",
-            "Range",
             "OneHot",
         }:
             return None
+        if proto.op_type == "Range":
+            return self._range_type(proto)
         node = Node(
             "",
             proto.op_type,
@@ -260,6 +271,15 @@ class Inference:
         if any(dtype_of(helper.np_dtype_to_tensor_dtype(a.dtype)) is None for a in arrays.values()):
             return None
         return [Value(o, from_numpy(a.dtype), tuple(a.shape)) for o, a in arrays.items()]
+
+    def _range_type(self, proto: onnx.NodeProto) -> list[Value] | None:
+        """max(0, ceil((limit - start) / delta)) elements of the type of `start`, however many they are."""
+        first, last, step = (self.constants[i] for i in proto.input)
+        if not step.size == first.size == last.size == 1 or not step.item():
+            return None
+        length = (float(last.item()) - float(first.item())) / float(step.item())
+        dtype = self.values[proto.input[0]].dtype
+        return [Value(proto.output[0], dtype, (max(0, ceil(length)),))] if isfinite(length) else None
 
     def _known_and_small(self, names: list[str]) -> bool:
         given = [self.constants.get(i) for i in names if i]

@@ -1,7 +1,8 @@
 """Old spellings made new.
 
 Operator set 6: binary operators with the attributes `broadcast` and `axis` become numpy-style ones of operator set 7.
-BatchNormalization before operator set 14 (inference, statistics per channel) becomes that of 15.
+BatchNormalization before operator set 14 (inference, statistics per channel) becomes that of 15; in training it stays,
+since its results differ.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ def upgrade(graph: Graph) -> Graph:
     e = Editor(graph)
     for node in e.walk():
         if node.op_type == "BatchNormalization" and node.opset < 14:
-            if node.integer("spatial", 1) == 1 and len(node.outputs) == 1:  # one output: inference
-                attributes = {k: v for k, v in node.attributes.items() if k in ("epsilon", "momentum")}
+            attributes = {k: v for k, v in node.attributes.items() if k in ("epsilon", "momentum")}
+            if len(node.outputs) > 1 and not node.integer("is_test"):
+                e.substitute(node, replace(node, opset=max(node.opset, 7)))
+            elif node.integer("spatial", 1) == 1:
                 e.substitute(node, replace(node, opset=15, attributes=attributes))
             continue
         if node.opset >= 7:

@@ -16,12 +16,13 @@ __all__ = ["reference_evaluator"]
 
 def reference_evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
     """An evaluator of `model` by numpy: slow, and what polydl is measured against where nothing else is said."""
-    return ReferenceEvaluator(model, new_ops=[BatchNormalization] if _inference_only(model) else [])
+    return ReferenceEvaluator(model, new_ops=[BatchNormalization])
 
 
 class BatchNormalization(OpRun):  # type: ignore[misc]  # onnx is untyped
-    """Inference. Before operator set 14 the evaluator normalises by the statistics of the batch, as in training, where
-    ONNX says that a node with one output is in test mode."""
+    """Before operator set 14 the evaluator normalises by a mixture of the batch's statistics and the ones given, and
+    has one result. ONNX says that a node with one output is in test mode, and one with more in training, where the
+    batch's own statistics normalise."""
 
     op_domain = ""
 
@@ -33,15 +34,19 @@ class BatchNormalization(OpRun):  # type: ignore[misc]  # onnx is untyped
         mean: Array,
         var: Array,
         epsilon: float = 1e-5,
+        momentum: float = 0.9,
+        training_mode: int = 0,
         **unused: Any,
-    ) -> tuple[Array]:
-        s, b, m, v = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in (scale, bias, mean, var))
-        return ((s * (x - m) / np.sqrt(v + epsilon) + b).astype(x.dtype),)
-
-
-def _inference_only(model: onnx.ModelProto) -> bool:
-    """Whether every normalisation by batch statistics in the model uses the ones given."""
-    graphs = [model.graph.node, *(f.node for f in model.functions)]
-    nodes = [n for g in graphs for n in g if n.op_type == "BatchNormalization"]
-    training = [n for n in nodes if any(a.name == "training_mode" and a.i for a in n.attribute)]
-    return not training and all(len([o for o in n.output if o]) == 1 for n in nodes)
+    ) -> tuple[Array, ...]:
+        outputs = len(self.onnx_node.output)
+        results: tuple[Array, ...] = ()
+        first = 1 if mean.ndim == 1 else x.ndim - mean.ndim  # statistics per element: `spatial` is 0
+        if training_mode or outputs > 1:
+            axes = tuple(d for d in range(x.ndim) if not first <= d < first + mean.ndim)
+            m, v = x.mean(axis=axes), x.var(axis=axes)
+            running = [old * momentum + new * (1 - momentum) for old, new in ((mean, m), (var, v))]
+            results = tuple(r.astype(mean.dtype) for r in (*running, m, v))[: outputs - 1]
+            mean, var = m, v
+        behind = [1] * (x.ndim - first - mean.ndim)
+        s, b, m, v = (p.reshape(*p.shape, *behind) for p in (scale, bias, mean, var))
+        return (s * (x - m) / np.sqrt(v + epsilon) + b).astype(x.dtype), *results

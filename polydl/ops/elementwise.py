@@ -223,7 +223,10 @@ def dropout(
     b: FunctionBuilder, node: OpNode, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor | None, ...]:
     if node.static_number(2, training) and node.static_number(1, ratio) != 0:
-        raise node.refuse("training_mode is true", why="only inference is compiled")
+        raise node.refuse(
+            "training_mode is true and the elements to drop are not known",
+            why="without a seed from 0 to 2^32 - 1 and a ratio known at build time its result is random",
+        )
     value = pointwise(b, node.output, x.extents, lambda i: x[i])
     if not node.wants(1):
         return (value,)

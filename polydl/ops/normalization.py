@@ -24,10 +24,13 @@ Element = Callable[[Index], Expr]
 @operator("BatchNormalization")
 def batch_normalization(
     b: FunctionBuilder, node: OpNode, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
-) -> Tensor:
-    """(x - mean) * (scale / sqrt(var + epsilon)) + bias; the factor is computed once per channel."""
-    if node.integer("training_mode", 0) or any(node.wants(k) for k in range(1, len(node.outputs))):
-        raise node.refuse("training outputs", why="only inference is compiled")
+) -> tuple[Tensor | None, ...]:
+    """(x - mean) * (scale / sqrt(var + epsilon)) + bias; the factor is computed once per channel.
+
+    In training the batch's own moments normalise, and more outputs are wanted: the running mean and variance, old ones
+    times momentum plus the batch's times 1 - momentum; before operator set 14, where having them is what says training,
+    also the batch's mean and variance. Variances are those of the population.
+    """
     epsilon, first = node.number("epsilon", 1e-5), 1
     if mean.rank != 1:  # spatial=0, up to opset 8: statistics per element
         first = x.rank - mean.rank
@@ -35,6 +38,19 @@ def batch_normalization(
         t.extents != mean.extents for t in (scale, bias, var)
     ):
         raise node.invalid(f"statistics {list(mean.extents)} for an input {list(x.extents)}")
+    results: tuple[Tensor | None, ...] = ()
+    more = any(node.wants(k) for k in range(1, len(node.outputs)))
+    if node.integer("training_mode", int(node.opset < 14 and more)):
+        work = max(x.dtype, mean.dtype, key=lambda t: t.bits)
+        dims = [d for d in range(x.rank) if not first <= d < first + mean.rank]
+        moments = _Moments(b, node.output, x.extents, dims, lambda i: cast(work, x[i]), work)
+        m, v = (_without(b, f"{t.name}_kept", t, dims) for t in (moments.mean, moments.variance))
+        old = node.number("momentum", 0.9)
+        results = (_running(b, node, 1, mean, m, old), _running(b, node, 2, var, v, old))
+        results += (_wanted(b, node, 3, m), _wanted(b, node, 4, v))
+        mean, var = m, v
+    elif more:
+        raise node.invalid("outputs of training without training_mode")
     factor = pointwise(
         b,
         f"{node.output}_factor",
@@ -43,11 +59,37 @@ def batch_normalization(
     )
 
     def body(i: Index) -> Expr:
-        c = i[1 : 1 + mean.rank]
+        c = i[first : first + mean.rank]
         value = (cast(var.dtype, x[i]) - mean[c]) * factor[c] + cast(var.dtype, bias[c])
         return cast(x.dtype, value)
 
-    return pointwise(b, node.output, x.extents, body)
+    return pointwise(b, node.output, x.extents, body), *results
+
+
+def _without(b: FunctionBuilder, name: str, value: Tensor, dims: Sequence[int]) -> Tensor:
+    """`value` without its dimensions `dims`, all of extent 1."""
+    shape = [n for d, n in enumerate(value.extents) if d not in dims]
+
+    def body(i: Index) -> Expr:
+        rest = iter(i)
+        return value[tuple(as_expr(0) if d in dims else next(rest) for d in range(value.rank))]
+
+    return pointwise(b, name, shape, body)
+
+
+def _running(
+    b: FunctionBuilder, node: OpNode, k: int, old: Tensor, new: Tensor, momentum: float
+) -> Tensor | None:
+    """Output `k`: the running statistic after this batch."""
+    if not node.wants(k):
+        return None
+    keep, take = literal(momentum, new.dtype), literal(1 - momentum, new.dtype)
+    return pointwise(
+        b,
+        node.outputs[k][0],
+        old.extents,
+        lambda i: cast(node.outputs[k][1], cast(new.dtype, old[i]) * keep + new[i] * take),
+    )
 
 
 class _Moments:

@@ -7,8 +7,8 @@ from math import prod
 from typing import Final
 
 from polydl.dsl import FunctionBuilder, Tensor, reduce_over
-from polydl.dtypes import BOOL, INDEX
-from polydl.ir.expr import Const, Expr, Unary, as_expr, call, eq, not_, select
+from polydl.dtypes import BOOL, F64, INDEX
+from polydl.ir.expr import Const, Expr, Unary, as_expr, call, cast, eq, not_, select
 from polydl.ops.common import literal, normal_axes, normal_axis, one, pointwise, reduction, strides, zero
 from polydl.ops.registry import OpNode, operator
 
@@ -75,6 +75,8 @@ _REDUCTIONS: Final[
     "ReduceSumSquare": ("add", lambda x: x * x, _same),
     "ReduceLogSum": ("add", _same, lambda x: call("log", x)),
 }
+_OF_REALS: Final = ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
+"""Of integers: computed in float64 and truncated."""
 _BOOLEAN: Final = {"max": "or", "min": "and"}
 _AXES_INPUT_SINCE: Final = {"ReduceSum": 13}  # all others: 18
 
@@ -88,10 +90,18 @@ def reduce(b: FunctionBuilder, node: OpNode, x: Tensor, axes: Tensor | None = No
         given, noop = node.integers("axes"), False
     dims = normal_axes(node, given or (), x.rank) if given or noop else tuple(range(x.rank))
     keep = node.integer("keepdims", 1) != 0
-    if node.op_type in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") and not x.dtype.is_float:
-        raise node.refuse(f"on integers ({x.dtype})")
+    if node.op_type in _OF_REALS and not x.dtype.is_float:
+        real = pointwise(b, f"{node.output}_float", x.extents, lambda i: cast(F64, x[i]))
+        value = _reduced(b, node, f"{node.output}_real", real, dims, keep)
+        return pointwise(b, node.output, value.extents, lambda i: cast(x.dtype, value[i]))
+    return _reduced(b, node, node.output, x, dims, keep)
+
+
+def _reduced(
+    b: FunctionBuilder, node: OpNode, name: str, x: Tensor, dims: Sequence[int], keep: bool
+) -> Tensor:
     if node.op_type == "ReduceLogSumExp":
-        return _log_sum_exp(b, node, x, dims, keep)
+        return _log_sum_exp(b, name, x, dims, keep)
     op, before, after = _REDUCTIONS[node.op_type]
     if x.dtype == BOOL:
         if op not in _BOOLEAN:
@@ -101,14 +111,13 @@ def reduce(b: FunctionBuilder, node: OpNode, x: Tensor, axes: Tensor | None = No
     if node.op_type == "ReduceMean" and count:
         after = (lambda t: t / literal(count, x.dtype)) if count > 1 else _same
     if after is _same:
-        return reduce_dims(b, node.output, op, x.extents, dims, lambda i: before(x[i]), keep=keep)
-    total = reduce_dims(b, f"{node.output}_sum", op, x.extents, dims, lambda i: before(x[i]), keep=keep)
-    return pointwise(b, node.output, total.extents, lambda i: after(total[i]))
+        return reduce_dims(b, name, op, x.extents, dims, lambda i: before(x[i]), keep=keep)
+    total = reduce_dims(b, f"{name}_sum", op, x.extents, dims, lambda i: before(x[i]), keep=keep)
+    return pointwise(b, name, total.extents, lambda i: after(total[i]))
 
 
-def _log_sum_exp(b: FunctionBuilder, node: OpNode, x: Tensor, dims: Sequence[int], keep: bool) -> Tensor:
+def _log_sum_exp(b: FunctionBuilder, name: str, x: Tensor, dims: Sequence[int], keep: bool) -> Tensor:
     """log sum exp(x - m) + m with the maximum m, or with 0 where it is infinite (all of x is -inf, or some is +inf)."""
-    name = node.output
     best = reduce_dims(b, f"{name}_max", "max", x.extents, dims, lambda i: x[i])
 
     def shift(i: tuple[Expr, ...]) -> Expr:

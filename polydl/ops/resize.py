@@ -8,55 +8,22 @@ neighbours are clamped) split off so that every subscript stays affine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from itertools import groupby
-from math import ceil, floor, lcm, prod
+from math import ceil, floor, prod
 from typing import Any
 
 from polydl.dsl import FunctionBuilder, Tensor
-from polydl.dtypes import F32, DType
-from polydl.ir.expr import Expr, as_expr, cast
+from polydl.dtypes import F32, F64, DType
+from polydl.ir.expr import Expr, as_expr, call, cast
+from polydl.ops.antialias import filtered
 from polydl.ops.common import literal, normal_axes, pointwise
-from polydl.ops.pieces import Form, Segment, copy_pieces, segments
+from polydl.ops.coordinates import Line, line, rational
+from polydl.ops.pieces import Segment, copy_pieces, segments
 from polydl.ops.registry import OpNode, operator
 
 __all__ = ["resize", "upsample"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One dimension: output o lies at `slope*o + start` among `extent` input elements."""
-
-    extent: int
-    output: int
-    slope: Fraction
-    start: Fraction
-    crop: bool = False  # positions outside 0 … extent - 1 take the extrapolation value
-
-    def at(self, o: int) -> Fraction:
-        return self.slope * o + self.start
-
-    def outside(self, o: int) -> bool:
-        return self.crop and not 0 <= self.at(o) <= self.extent - 1
-
-    @property
-    def form(self) -> Form:
-        """(A, B, D)."""
-        d = lcm(self.slope.denominator, self.start.denominator)
-        return int(self.slope * d), int(self.start * d), d
-
-    @property
-    def trivial(self) -> bool:
-        return self.extent == self.output and self.slope == 1 and self.start == 0
-
-
-def _rational(value: float) -> Fraction:
-    """The simplest fraction that the float32 `value` may stand for: 0.6f is 3/5."""
-    exact = Fraction(value)
-    simple = exact.limit_denominator(4096)
-    return simple if abs(simple - exact) <= abs(exact) * Fraction(1, 1 << 24) else exact
 
 
 @operator("Upsample", static=(1,))
@@ -65,7 +32,7 @@ def upsample(b: FunctionBuilder, node: OpNode, x: Tensor, scales: Tensor | None 
     if 0 in x.extents or 0 in node.shape:
         return _nothing(b, node, x)
     if node.opset < 9:
-        factors = [_rational(v) for v in node.numbers("scales")]
+        factors = [rational(v) for v in node.numbers("scales")]
         return _resize(b, node, x, factors, "asymmetric", "simple", None)
     return _resize(b, node, x, _scales(node, 1, scales), "asymmetric", "simple", None)
 
@@ -87,8 +54,6 @@ def resize(
         return _nothing(b, node, x)
     if node.opset < 11:
         return _resize(b, node, x, _scales(node, 1, second), "asymmetric", "simple", None)
-    if node.integer("antialias", 0):
-        raise node.refuse("a filter that grows with the scale", attribute="antialias")
     coordinates = node.string("coordinate_transformation_mode", "half_pixel")
     nearest = node.string("nearest_mode", "round_prefer_floor")
     given = node.integers("axes")
@@ -107,7 +72,7 @@ def resize(
         if roi.size != 2 * len(axes):
             raise node.invalid(f"a roi of {roi.size} numbers for {len(axes)} axes")
         low, high = roi.reshape(2, -1)
-        window = {a: (_rational(float(low[k])), _rational(float(high[k]))) for k, a in enumerate(axes)}
+        window = {a: (rational(float(low[k])), rational(float(high[k]))) for k, a in enumerate(axes)}
     return _resize(
         b, node, x, [by_axis.get(d, Fraction(1)) for d in range(x.rank)], coordinates, nearest, window
     )
@@ -122,7 +87,7 @@ def _nothing(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
 def _scales(node: OpNode, i: int, given: Tensor | None) -> list[Fraction]:
     value = node.static(i, given)
-    return [] if value is None else [_rational(float(v)) for v in value.reshape(-1)]
+    return [] if value is None else [rational(float(v)) for v in value.reshape(-1)]
 
 
 def _scales_of_sizes(node: OpNode, extents: Sequence[int], sizes: Sequence[int] | None) -> list[Fraction]:
@@ -140,42 +105,6 @@ def _scales_of_sizes(node: OpNode, extents: Sequence[int], sizes: Sequence[int] 
             raise node.refuse(f"unknown policy {other}", attribute="keep_aspect_ratio_policy")
 
 
-def _line(
-    node: OpNode, mode: str, extent: int, output: int, scale: Fraction, roi: tuple[Fraction, Fraction] | None
-) -> _Line:
-    """The coordinates of one dimension. As in the standard, its output width is `scale * extent`, maybe no integer."""
-    if scale <= 0:
-        raise node.invalid(f"scale {float(scale)}")
-    half, width = Fraction(1, 2), scale * extent
-    match mode:
-        case "asymmetric":
-            return _Line(extent, output, 1 / scale, Fraction(0))
-        case "half_pixel":
-            return _Line(extent, output, 1 / scale, half / scale - half)
-        case "pytorch_half_pixel":
-            single = width == 1
-            return _Line(
-                extent, output, Fraction(0) if single else 1 / scale, -half if single else half / scale - half
-            )
-        case "half_pixel_symmetric":
-            centre = Fraction(extent, 2) * (1 - output / width)
-            return _Line(extent, output, 1 / scale, centre + half / scale - half)
-        case "align_corners":
-            return _Line(
-                extent, output, Fraction(0) if width == 1 else (extent - 1) / (width - 1), Fraction(0)
-            )
-        case "tf_half_pixel_for_nn":
-            return _Line(extent, output, 1 / scale, half / scale)
-        case "tf_crop_and_resize":
-            low, high = roi if roi is not None else (Fraction(0), Fraction(1))
-            span, first = (high - low) * (extent - 1), low * (extent - 1)
-            if width == 1:
-                return _Line(extent, output, Fraction(0), span / 2 + first, crop=True)
-            return _Line(extent, output, span / (width - 1), first, crop=True)
-        case _:
-            raise node.refuse("unknown coordinates", attribute="coordinate_transformation_mode")
-
-
 def _resize(
     b: FunctionBuilder,
     node: OpNode,
@@ -188,9 +117,9 @@ def _resize(
     if len(scales) != x.rank or len(node.shape) != x.rank:
         raise node.invalid(f"{len(scales)} scales for {x.rank} dimensions")
     lines = [
-        _Line(n, m, Fraction(1), Fraction(0))
+        Line(n, m, Fraction(1), Fraction(0))
         if scale == 1 and n == m and (roi is None or d not in roi)
-        else _line(node, coordinates, n, m, scale, roi.get(d) if roi is not None else None)
+        else line(node, coordinates, n, m, scale, roi.get(d) if roi is not None else None)
         for d, (n, m, scale) in enumerate(zip(x.extents, node.shape, scales, strict=True))
     ]
     extrapolation = node.number("extrapolation_value", 0.0)
@@ -211,7 +140,7 @@ _ROUND: dict[str, Callable[[Fraction], int]] = {
 
 
 def _nearest(
-    b: FunctionBuilder, node: OpNode, x: Tensor, lines: Sequence[_Line], rounding: str, extrapolation: float
+    b: FunctionBuilder, node: OpNode, x: Tensor, lines: Sequence[Line], rounding: str, extrapolation: float
 ) -> Tensor:
     if rounding not in _ROUND and rounding != "simple":
         raise node.refuse("unknown rounding", attribute="nearest_mode")
@@ -232,7 +161,7 @@ def _nearest(
     return value
 
 
-def _nearest_map(v: _Line, rounding: str) -> tuple[Segment, ...]:
+def _nearest_map(v: Line, rounding: str) -> tuple[Segment, ...]:
     mapping = [
         None if v.outside(o) else min(max(_ROUND[rounding](v.at(o)), 0), v.extent - 1)
         for o in range(v.output)
@@ -248,10 +177,13 @@ def _nearest_map(v: _Line, rounding: str) -> tuple[Segment, ...]:
 
 
 def _interpolated(
-    b: FunctionBuilder, node: OpNode, x: Tensor, lines: Sequence[_Line], cubic: bool, extrapolation: float
+    b: FunctionBuilder, node: OpNode, x: Tensor, lines: Sequence[Line], cubic: bool, extrapolation: float
 ) -> Tensor:
-    """One pass per dimension that changes, those that shrink most first; integers are interpolated in float32."""
-    work = x.dtype if x.dtype.is_float else F32
+    """One pass per dimension that changes, those that shrink most first.
+
+    Integers are interpolated in a float type that holds them and rounded to the nearest, as ONNX's reference does.
+    """
+    work = x.dtype if x.dtype.is_float else F32 if x.dtype.bits <= 16 else F64
     todo = sorted(
         (d for d, v in enumerate(lines) if not v.trivial),
         key=lambda d: Fraction(lines[d].output, lines[d].extent),
@@ -261,19 +193,16 @@ def _interpolated(
     )
     for d in todo:
         last = d == todo[-1] and work == x.dtype
-        value = _pass(
-            b,
-            node,
-            node.output if last else f"{node.output}_along{d}",
-            value,
-            lines[d],
-            d,
-            cubic,
-            extrapolation,
-        )
+        name = node.output if last else f"{node.output}_along{d}"
+        if node.integer("antialias", 0) and lines[d].scale < 1:
+            value = filtered(b, node, name, value, lines[d], d, cubic, extrapolation)
+        else:
+            value = _pass(b, node, name, value, lines[d], d, cubic, extrapolation)
     if todo and work == x.dtype:
         return value
-    return pointwise(b, node.output, node.shape, lambda i: cast(x.dtype, value[i]))
+    if work == x.dtype:
+        return pointwise(b, node.output, node.shape, lambda i: value[i])
+    return pointwise(b, node.output, node.shape, lambda i: cast(x.dtype, call("round_even", value[i])))
 
 
 def _pass(
@@ -281,7 +210,7 @@ def _pass(
     node: OpNode,
     name: str,
     x: Tensor,
-    v: _Line,
+    v: Line,
     dim: int,
     cubic: bool,
     extrapolation: float,
@@ -322,7 +251,7 @@ def _pass(
     return into
 
 
-def _tap(v: _Line, k: int, side: int, o: Expr) -> Expr:
+def _tap(v: Line, k: int, side: int, o: Expr) -> Expr:
     if side:
         return as_expr(0 if side < 0 else v.extent - 1)
     a, shift, d = v.form
@@ -332,7 +261,7 @@ def _tap(v: _Line, k: int, side: int, o: Expr) -> Expr:
 
 
 def _weights(
-    v: _Line, box: Sequence[int], o: Expr, dtype: DType, cubic: bool, a: float
+    v: Line, box: Sequence[int], o: Expr, dtype: DType, cubic: bool, a: float
 ) -> dict[int, Expr | float]:
     """The taps' weights at the distance t = frac((A*o + B) / D): numbers where t is the same in the whole run."""
     fractions = {v.at(k) - floor(v.at(k)) for k in box}

@@ -70,14 +70,10 @@ OPERATORS: Final = {
 """Operators that are not compiled; a case with one of them, spelled out or inside a function, is excluded."""
 
 CASES: Final = {
-    r"test_(batchnorm_.*_training_mode|training_dropout(_default)?(_mask)?)": _TRAINING,
-    r"test_resize_downsample_\w+_antialias": "a filter that grows with the scale is not compiled",
-    r"test_not_\d+d": "operator set 1, older than what is read",
     r"test_affine_grid_.*": "ONNX's function for AffineGrid gives Range vectors, which ONNX forbids",
     r"test_(attention_4d|attention_4d_causal|attention_4d_gqa_with_past_and_present|causal_conv_with_state_silu)"
     r"_fp16(_expanded)?": ROUNDING,
     r"test_attention_4d_gqa_causal_nonpad_decode_fp16_expanded": ROUNDING,
-    r"test_range_float16_type_positive_delta": "ONNX does not infer the length of an f16 Range",
 }
 """Names of single cases -> reason."""
 

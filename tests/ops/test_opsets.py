@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ops.cases import Array, compare_with_onnxruntime
+from tests.ops.cases import Array, compare_with_onnxruntime, run_node
 
 
 def floats(*shape: int) -> Array:
@@ -152,3 +152,20 @@ def test_known_scalars_become_literals(row: Row) -> None:
 def test_scalar_pool_of_int8_types() -> None:
     x = np.arange(-60, 60, dtype=np.int8).reshape(1, 1, 10, 12)
     compare_with_onnxruntime("MaxPool", [x], {"kernel_shape": [3, 3], "strides": [2, 2]}, 12)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_real_reductions_of_integers_are_truncated(dtype: type, keep: int) -> None:
+    x = np.arange(1, 25).reshape(2, 3, 4).astype(dtype)
+    wide = x.astype(np.float64)
+    total = np.sum(wide, axis=(0, 2), keepdims=bool(keep))
+    expected = {
+        "ReduceL2": np.sqrt(np.sum(wide * wide, axis=(0, 2), keepdims=bool(keep))),
+        "ReduceLogSum": np.log(total),
+        "ReduceLogSumExp": np.log(np.sum(np.exp(wide), axis=(0, 2), keepdims=bool(keep))),
+    }
+    for op, value in expected.items():
+        wanted = [("y", dtype, value.shape)]
+        (actual,) = run_node(op, [x, ints(0, 2)], wanted, {"keepdims": keep}, 18)
+        np.testing.assert_array_equal(actual, value.astype(dtype))
