@@ -4,10 +4,12 @@ from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
+from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
+from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.pictures import picture
 from polydl.scheduler.placement import ComputeAt
@@ -23,8 +25,10 @@ __all__ = [
     "AffineOrder",
     "Collapse",
     "ComputeAt",
+    "Contract",
     "Distribute",
     "Expand",
+    "Fold",
     "Fuse",
     "FuseShifted",
     "IndexSetSplit",
@@ -32,6 +36,7 @@ __all__ = [
     "Local",
     "Pack",
     "Parallel",
+    "PartialSums",
     "Privatize",
     "Reorder",
     "Reverse",

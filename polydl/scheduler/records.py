@@ -13,10 +13,12 @@ from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
+from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
+from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.schedule import Transform
@@ -29,8 +31,8 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, AffineOrder, Collapse, ComputeAt, Distribute, Expand, Fuse, FuseShifted, IndexSetSplit, Inline,
-        Local, Pack, Parallel, Privatize, Reorder, Reverse, Separate, SeparateTiles, Sequential, SetLayout, SetMemory,
+        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted, IndexSetSplit, Inline,
+        Local, Pack, Parallel, PartialSums, Privatize, Reorder, Reverse, Separate, SeparateTiles, Sequential, SetLayout, SetMemory,
         Shift, Skew, Split, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )
 }  # fmt: skip

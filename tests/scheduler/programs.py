@@ -30,6 +30,7 @@ __all__ = [
     "normalised",
     "projected",
     "triangular",
+    "window",
 ]
 
 
@@ -210,6 +211,15 @@ def blur(n: int = 14, dtype: DType = F32) -> Case:
     x = f.input("x", (n,), dtype)
     a = f.compute("a", {"i": n}, lambda i: x[i] * 2)
     b = f.compute("b", {"i": (1, n - 1)}, lambda i: a[i - 1] + a[i + 1])
+    return Case(f.build([b]))
+
+
+def window(n: int = 6, m: int = 5, dtype: DType = F32) -> Case:
+    """Rows, and sums of three neighbouring rows."""
+    f = FunctionBuilder("window")
+    x = f.input("x", (n, m), dtype)
+    a = f.compute("a", {"i": n, "j": m}, lambda i, j: x[i, j] * 2)
+    b = f.compute("b", {"i": (1, n - 1), "j": m}, lambda i, j: a[i - 1, j] + a[i, j] - a[i + 1, j])
     return Case(f.build([b]))
 
 

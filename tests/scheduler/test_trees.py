@@ -16,8 +16,10 @@ from polydl.scheduler import (
     AffineOrder,
     Collapse,
     ComputeAt,
+    Contract,
     Distribute,
     Expand,
+    Fold,
     Fuse,
     FuseShifted,
     IndexSetSplit,
@@ -25,6 +27,7 @@ from polydl.scheduler import (
     Local,
     Pack,
     Parallel,
+    PartialSums,
     Privatize,
     Reorder,
     Reverse,
@@ -45,7 +48,7 @@ from polydl.scheduler import (
     Vectorize,
 )
 from polydl.vocabulary import Memory
-from tests.scheduler.loop_cases import weighted
+from tests.scheduler.loop_cases import product, weighted
 from tests.scheduler.programs import (
     Case,
     blur,
@@ -57,6 +60,7 @@ from tests.scheduler.programs import (
     matmul,
     normalised,
     triangular,
+    window,
 )
 from tests.scheduler.running import check_compiled, check_lowered
 
@@ -94,6 +98,14 @@ sequence
       for w = q
       leaf
 """
+
+ALONE = (Distribute("j"), Distribute("i"))
+BLOCKS = (
+    *ALONE,
+    *(Split("k", 4), Split("S2.i", 2), Split("S2.j", 6), Split("S2.j.i", 3)),
+    Reorder(("S2.j.o", "k.o", "S2.i.o", "S2.j.i.o", "k.i", "S2.i.i", "S2.j.i.i")),
+    *(Pack("w", "k.o", "S2"), Pack("x", "S2.i.o", "S2", scaled=True)),
+)
 
 CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "split": (matmul(6, 7, 5), (Split("C.j", 4),)),
@@ -216,11 +228,29 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
             SeparateTiles(("lower_init.i.o", "lower_init.j.o")),
         ),
     ),
+    "fold": (blur(8), (FuseShifted(("i", "b.i")), Fold("a", 0, 3))),
+    "fold_rows": (window(6, 5), (FuseShifted(("i", "b.i")), Fold("a", 0, 3), Parallel("j"), Parallel("b.j"))),
+    "contract": (weighted(), (Expand("t", ("i",)), Contract("t", (0,)))),
+    "contract_after_fusion": (
+        matmul(6, 7, 5, bias=True),
+        (Fuse(("i", "C.i", "D.i")), Contract("C", (0,)), Fuse(("j", "C.j", "D.j")), Contract("C", (0,))),
+    ),
     "expand": (weighted(), (Expand("t", ("i",)), Parallel("i"))),
     "expand_for_distribution": (weighted(), (Expand("t", ("i",)), Distribute("i"))),
     "expand_symbolic": (weighted(symbolic=True), (Expand("t", ("i",)), Distribute("i"), Parallel("S3.i"))),
     "expand_tiles": (weighted(), (Split("i", 2), Expand("t", ("i.o", "i.i")), Parallel("i.o"))),
     "expand_one_of_two_uses": (weighted(twice=True), (Expand("t", ("i",)), Parallel("i"))),
+    "partial_sums": (product(), (*ALONE, Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")), PartialSums("S2", "S2.j"))),
+    "partial_sums_in_whole_tiles": (product(), (*BLOCKS, PartialSums("S2", "S2.j.i.o", ("S2.i.o", "S2.j.i.o")))),
+    "partial_sums_of_a_triangle": (
+        product(triangle=True),
+        (
+            *(Split("j2", 8), Split("j2.i", 4), Split("k", 4), Reorder(("j2.o", "k.o", "j2.i.o", "k.i", "j2.i.i"))),
+            Pack("x", "k.o", "S2", name="p", read=1),
+            PartialSums("S2", "j2.i.o", ("j2.i.o",)),
+        ),
+    ),
+    "pack_scaled": (product(), (*ALONE, Tile(("S2.i", "k"), (2, 4)), Pack("x", "k.o", "S2", scaled=True))),
     "compute_at": (blur(8), (ComputeAt("a", "b.i", "b"),)),
     "compute_at_tiles": (
         matmul(6, 8, 5, bias=True),
