@@ -61,10 +61,10 @@ def test_without_reordered_sums_none_is_reordered() -> None:
     assert poly.check(chosen.scop, chosen.tree, chosen.dependences, False) is None
 
 
-def test_a_small_budget_gives_the_order_as_written() -> None:
+def test_a_small_budget_leaves_out_orders_of_isl() -> None:
     program = loops(KERNELS["gemm"].function)
-    plain = schedule_as_written(program.function, program.target)
-    assert optimize(program.function, program.target, operations=100).tree == plain.tree
+    chosen = optimize(program.function, program.target, operations=100)
+    assert not any(isinstance(t, AffineOrder) for t in chosen.trace)
 
 
 def test_the_decorator_optimises_on_request() -> None:

@@ -19,6 +19,7 @@ from polydl.scheduler.automatic.plain import plain_loops
 from polydl.scheduler.automatic.predict import predicted_time
 from polydl.scheduler.automatic.register_tiles import register_tiles
 from polydl.scheduler.automatic.strategy import Part, Strategy, parts
+from polydl.scheduler.automatic.streams import row_streams
 from polydl.scheduler.automatic.wavefronts import wavefronts
 from polydl.scheduler.recipes import default_schedule, schedule_as_written
 from polydl.scheduler.schedule import Schedule
@@ -26,7 +27,7 @@ from polydl.targets import Target
 
 __all__ = ["STRATEGIES", "candidates", "optimize"]
 
-STRATEGIES: Final[tuple[Strategy, ...]] = (plain_loops, register_tiles, wavefronts)
+STRATEGIES: Final[tuple[Strategy, ...]] = (plain_loops, row_streams, register_tiles, wavefronts)
 
 _MARGIN: Final = (
     0.9  # a candidate must be predicted to take less than this share of the original order's time

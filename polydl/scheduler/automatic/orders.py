@@ -9,6 +9,7 @@ from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
 from polydl.poly.affine_schedule import BandFacts, SchedulerOptions, affine_schedule
 from polydl.poly.treetext import format_tree
 from polydl.scheduler.affine_order import AffineOrder
+from polydl.scheduler.automatic.sharing import share_passes
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
 
@@ -24,6 +25,10 @@ def orders(plain: Schedule, operations: int) -> Iterator[tuple[Schedule, tuple[B
     """
     yield plain, ()
     seen = {plain.tree}
+    shared = share_passes(plain)
+    if shared.tree not in seen:
+        seen.add(shared.tree)
+        yield shared, ()
     for options in _VARIANTS:
         try:
             order = affine_schedule(

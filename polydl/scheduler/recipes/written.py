@@ -21,7 +21,7 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["parallel", "row_stride", "schedule_as_written", "vectorised"]
+__all__ = ["lanes_of", "parallel", "row_stride", "schedule_as_written", "suited", "vectorised"]
 
 _VECTORS: Final = 2  # in flight: independent chains of operations without many registers
 _STRIDED: Final = 9
@@ -44,13 +44,12 @@ def _innermost(tree: Tree) -> Iterator[Band]:
 
 def vectorised(schedule: Schedule, names: tuple[str, ...], target: Target) -> Schedule:
     """One band with the loop that suits memory best moved innermost and cut into vectors."""
-    loops = [schedule.member(n) for n in names]
-    suited = [m for m in reversed(loops) if _cost(schedule, m) < _STRIDED]
-    for m in sorted(suited, key=lambda m: _cost(schedule, m)):
-        width = _VECTORS * _lanes(schedule, m, target)
+    last = names[-1]
+    for m in suited(schedule, names):
+        width = _VECTORS * lanes_of(schedule, m, target)
         rest = tuple(n for n in names if n != m.name)
         steps = [Split(m.name, width), Vectorize(f"{m.name}.i")]
-        if m is not loops[-1]:
+        if m.name != last:
             steps.insert(1, Reorder((*rest, f"{m.name}.o", f"{m.name}.i")))
         changed = attempt(schedule, *steps)
         if changed is not None:
@@ -58,7 +57,14 @@ def vectorised(schedule: Schedule, names: tuple[str, ...], target: Target) -> Sc
     return schedule
 
 
-def _lanes(schedule: Schedule, m: Member, target: Target) -> int:
+def suited(schedule: Schedule, names: tuple[str, ...]) -> list[Member]:
+    """The loops of a band that can be lanes of vectors, the one that suits memory best first."""
+    loops = [m for m in (schedule.member(n) for n in reversed(names)) if _cost(schedule, m) < _STRIDED]
+    return sorted(loops, key=lambda m: _cost(schedule, m))
+
+
+def lanes_of(schedule: Schedule, m: Member, target: Target) -> int:
+    """Elements of a native vector of the widest type that the statements in a loop use."""
     widest = 1
     for name, _ in m.exprs:
         statement = schedule.statement(name)
