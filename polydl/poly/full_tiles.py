@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import islpy
 
 from polydl.errors import NotApplicable
-from polydl.poly.affine import dim
+from polydl.poly.affine import Affine, dim
 from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop
 from polydl.poly.sets import header, restrict
 
-__all__ = ["full_tiles"]
+__all__ = ["TileSide", "full_tiles"]
 
 _TIMES = re.compile(r"\b(\d+)([A-Za-z_])")
 
 
+@dataclass(frozen=True, slots=True)
+class TileSide:
+    """One side of a tile: `size` consecutive values, aligned, of `coordinate`, found by varying `iterator`, which the
+    coordinate has with coefficient 1: of `j` itself, or of a skewed `j + 2*t`."""
+
+    iterator: str
+    coordinate: Affine
+    size: int
+
+    @property
+    def number(self) -> Affine:
+        """Which tile an instance is in, along this side."""
+        return self.coordinate // self.size
+
+
 @guarded
-def full_tiles(scop: Scop, name: str, sizes: tuple[tuple[str, int], ...]) -> str:
+def full_tiles(scop: Scop, name: str, sides: tuple[TileSide, ...]) -> str:
     """isl text of the condition that every point of the instance's tile is in the domain; "" where that is always so.
 
-    A tile is `size` consecutive values, aligned, of each of the iterators in `sizes`, the other iterators fixed. The
-    condition is over `floor(i/size)`, spelled as `Affine` spells it. NotApplicable where it needs more than that, or
-    no tile is full.
+    The iterators of the sides vary in a tile, the other iterators are fixed. The condition is over the numbers of
+    tiles, spelled as `Affine` spells them. NotApplicable where it needs more than that, or no tile is full.
     """
     statement = scop.statement(name)
-    tiled = dict(sizes)
+    side_of = {side.iterator: side for side in sides}
     places = [f"tile{k}_" for k in range(len(statement.iterators))]
-    inside = [
-        f"{tiled[i]}*{t} <= {i} < {tiled[i]}*{t} + {tiled[i]}" if i in tiled else f"{i} = {t}"
-        for i, t in zip(statement.iterators, places, strict=True)
-    ]
+    inside = []
+    for iterator, place in zip(statement.iterators, places, strict=True):
+        side = side_of.get(iterator)
+        if side is None:
+            inside.append(f"{iterator} = {place}")
+        else:
+            first = f"{side.size}*{place}"
+            inside.append(f"{first} <= {side.coordinate} < {first} + {side.size}")
     head = header(scop.parameters)
     points = map_of(
         f"{head}{{ [{', '.join(places)}] -> {name}[{', '.join(statement.iterators)}] : {' and '.join(inside)} }}"
@@ -48,10 +67,12 @@ def full_tiles(scop: Scop, name: str, sizes: tuple[tuple[str, int], ...]) -> str
     shown = full.gist(some).coalesce()
     if shown.plain_is_universe():
         return ""
-    return _condition(shown, statement.iterators, places, tiled)
+    return _condition(shown, statement.iterators, places, side_of)
 
 
-def _condition(shown: islpy.Set, iterators: tuple[str, ...], places: list[str], tiled: dict[str, int]) -> str:
+def _condition(
+    shown: islpy.Set, iterators: tuple[str, ...], places: list[str], side_of: dict[str, TileSide]
+) -> str:
     """The constraints of a set of tiles, over the iterators of the points in them."""
     text = str(shown)
     body = text[text.index("{") + 1 : text.rindex("}")]
@@ -63,6 +84,7 @@ def _condition(shown: islpy.Set, iterators: tuple[str, ...], places: list[str], 
         parts.append(f"({constraints.strip()})" if constraints.strip() else "1 = 1")
     condition = _TIMES.sub(r"\1*\2", " or ".join(parts))
     for iterator, place in zip(iterators, places, strict=True):
-        value = dim(iterator) // tiled[iterator] if iterator in tiled else dim(iterator)
+        side = side_of.get(iterator)
+        value = dim(iterator) if side is None else side.number
         condition = re.sub(rf"\b{place}(?!\w)", str(value), condition)
     return condition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polydl.errors import NotApplicable
-from polydl.poly.affine import Affine, FloorDiv, Mod
-from polydl.poly.full_tiles import full_tiles
+from polydl.poly.affine import Affine, FloorDiv, Mod, dim
+from polydl.poly.full_tiles import TileSide, full_tiles
 from polydl.poly.tree import Band, Tree
 from polydl.poly.treetext import parse_tree
 from polydl.scheduler.partition import _partition
@@ -35,7 +35,6 @@ class SeparateTiles(Transform):
     """Separate the tiles whose points all exist from the others, in domains of any shape.
 
     rewrite:  band(…, j.o, rest) -> band(…, sequence(full: band(j.o, rest), partial: band(j.o.tail, rest.tail)))
-              where j.o is the last of the loops, each of which counts tiles of an axis
     legal if: the partial tiles may run after the full ones, within one iteration of the loops outside j.o
     """
 
@@ -47,8 +46,7 @@ class SeparateTiles(Transform):
         path, band, k = band_of(schedule.tree, self.loops[-1])
         full, partial = [], []
         for statement, _ in band.members[k].exprs:
-            sizes = tuple(_tile(name, schedule.member(name).expr(statement)) for name in self.loops)
-            condition = full_tiles(schedule.scop, statement, sizes)
+            condition = full_tiles(schedule.scop, statement, _sides(schedule, statement, self.loops))
             full.append((statement, condition or "true"))
             partial.append((statement, f"not ({condition})" if condition else ""))
         if all(c == "true" for _, c in full):
@@ -57,16 +55,33 @@ class SeparateTiles(Transform):
         return Rewritten(replace_at(schedule.tree, path, Band(band.members[:k], new) if k else new))
 
 
-def _tile(loop: str, number: Affine) -> tuple[str, int]:
-    """The axis whose tiles a coordinate counts, and their size: `floor(x/T)`, perhaps inside an aligned block of x."""
+def _sides(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> tuple[TileSide, ...]:
+    """The sides of the tiles of a statement that the loops count, innermost loop first."""
+    found: list[TileSide] = []
+    axes = [a.name for a in schedule.statement(statement).axes]
+    for loop in reversed(loops):
+        found.append(_side(loop, schedule.member(loop).expr(statement), axes, [s.iterator for s in found]))
+    return tuple(found)
+
+
+def _side(loop: str, number: Affine, axes: list[str], taken: list[str]) -> TileSide:
+    """The tiles of `floor(e/T)`, perhaps inside an aligned block of e: of an axis e, or of one that is skewed."""
     match number.terms:
-        case ((FloorDiv(Affine(((str() as axis, 1),), 0), size), 1),) if number.constant == 0:
-            return axis, size
-        case ((FloorDiv(Affine(((Mod(Affine(((str() as axis, 1),), 0), block), 1),), 0), size), 1),) if (
-            number.constant == 0 and block % size == 0
-        ):
-            return axis, size
+        case ((FloorDiv(dividend, size), 1),) if number.constant == 0:
+            dividend = _unblocked(dividend, size)
+            for axis in reversed(axes):
+                plain = axis not in (dividend - dim(axis)).names()
+                if axis not in taken and (axis, 1) in dividend.terms and plain:
+                    return TileSide(axis, dividend, size)
         case _:
-            raise NotApplicable(
-                f"loop {loop} does not count tiles of an axis", next="split a loop that is an axis"
-            )
+            pass
+    raise NotApplicable(f"loop {loop} does not count tiles of an axis", next="split a loop that is an axis")
+
+
+def _unblocked(e: Affine, size: int) -> Affine:
+    """What aligned blocks are cut from: tiles inside of them are tiles of the whole."""
+    match e.terms:
+        case ((Mod(whole, block), 1),) if e.constant == 0 and block % size == 0:
+            return _unblocked(whole, size)
+        case _:
+            return e

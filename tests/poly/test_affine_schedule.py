@@ -8,8 +8,9 @@ from benchmarks.polybench.kernels import KERNELS
 from polydl import poly
 from polydl.dsl import capture
 from polydl.errors import NotApplicable, PolyhedralBlowup
+from polydl.poly.affine import dim
 from polydl.poly.affine_schedule import SchedulerOptions, affine_schedule
-from polydl.poly.full_tiles import full_tiles
+from polydl.poly.full_tiles import TileSide, full_tiles
 from polydl.scheduler.schedule import Schedule
 
 
@@ -57,7 +58,7 @@ def test_the_budget_holds_and_leaves_isl_usable() -> None:
 
 def test_full_tiles_of_a_triangle() -> None:
     scop = _plain("syrk").scop
-    condition = full_tiles(scop, "S2", (("i", 4), ("j", 8)))
+    condition = full_tiles(scop, "S2", (TileSide("i", dim("i"), 4), TileSide("j", dim("j"), 8)))
     sizes = (("N", 20), ("M", 1))
     domain = scop.statement("S2").domain
     chosen = poly.set_text(scop.parameters, "S2", ("i", "j", "k"), (condition,))
@@ -70,10 +71,24 @@ def test_full_tiles_of_a_triangle() -> None:
     assert set(poly.points(poly.intersect(domain, chosen), sizes)) == full
 
 
+def test_full_tiles_of_a_skewed_coordinate() -> None:
+    scop = _plain("jacobi-1d").scop
+    skewed = dim("i") + dim("t") * 2
+    condition = full_tiles(scop, "S1", (TileSide("i", skewed, 4),))
+    sizes = (("N", 23), ("TSTEPS", 5))
+    domain = scop.statement("S1").domain
+    inside = poly.points(domain, sizes)
+    places = [(t, (i + 2 * t) // 4) for t, i in inside]
+    full = {p for p, place in zip(inside, places, strict=True) if places.count(place) == 4}
+    chosen = poly.set_text(scop.parameters, "S1", ("t", "i"), (condition,))
+    assert full
+    assert set(poly.points(poly.intersect(domain, chosen), sizes)) == full
+
+
 def test_no_full_tile_is_said() -> None:
     scop = Schedule.of(capture(_short).function).scop
     with pytest.raises(NotApplicable):
-        full_tiles(scop, "S1", (("i", 4),))
+        full_tiles(scop, "S1", (TileSide("i", dim("i"), 4),))
 
 
 def _short(x: "f64[3]") -> None:  # type: ignore  # noqa: F821, UP037
