@@ -28,6 +28,7 @@ from polydl.ir.expr import (
     Var,
     and_,
     as_expr,
+    minimum,
     substitute,
     transform,
 )
@@ -260,6 +261,8 @@ class _Lowering:
         span = self.schedule.member_range(member.name)
         plain = member.binding is Binding.UNROLL
         if first == as_expr(0) and step == 1:
+            if plain and span is not None and not isinstance(end, Const):
+                end = minimum(end, span[1] + 1)  # which the loops outside may imply, but only together
             return first, end, 1, None if plain or span is None else span[1] + 1, None
         if isinstance(first, Const) or span is None or step != 1:
             length = None if plain or span is None else (span[1] - span[0]) // step + 1
@@ -303,14 +306,18 @@ class _Lowering:
         definition = self.definitions[node.statement]
         path = self.paths[node.path]
         bindings = dict(zip((a.name for a in definition.axes), map(self._ast, node.arguments), strict=True))
-        coordinates = [substitute(from_affine(e), bindings) for e in path.exprs]
+        names = poly.iterator_names(self.schedule.scop, len(path.exprs))
+        # A loop that runs is its own coordinate; the others are what the instance makes of them.
+        coordinates = [
+            self.names[n] if n in self.names else substitute(from_affine(e), bindings)
+            for n, e in zip(names, path.exprs, strict=True)
+        ]
 
         def address(name: str, index: Sequence[Expr]) -> tuple[Expr, ...]:
             subscripts = self.tensors[name].storage.apply(index)
             window = self.windows.get(name)
             if window is None:
                 return subscripts
-            names = poly.iterator_names(self.schedule.scop, len(coordinates))
             values: dict[str, Expr] = dict(zip(names, coordinates, strict=True))
             return tuple(
                 s - substitute(from_affine(base), values)

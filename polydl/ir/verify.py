@@ -177,7 +177,7 @@ class _Verifier:
                 self._fail(f"loop '{s.var}' owns '{name}', which is not declared")
         self._define(s.var, INDEX, 1)
         spelled_out = s.binding in (Binding.UNROLL, Binding.VECTOR) and self._is_steady(s.lower)
-        if spelled_out and (s.binding == Binding.VECTOR or self._is_steady(s.upper)):
+        if spelled_out and (s.binding == Binding.VECTOR or self._is_limited(s.upper)):
             self._steady.add(s.var)
         self._parallel += s.binding == Binding.PARALLEL
         self._stmt(s.body)
@@ -222,6 +222,14 @@ class _Verifier:
                     "unroll the loop, or allocate the buffer in local memory",
                 )
         return self._lanes("the subscripts", index)
+
+    def _is_limited(self, upper: Expr) -> bool:
+        """Whether a loop up to here can be spelled out: a constant number of iterations, perhaps each under a guard."""
+        match upper:
+            case Binary(op="min", a=a, b=b):
+                return self._is_limited(a) or self._is_limited(b)
+            case _:
+                return self._is_steady(upper)
 
     def _is_steady(self, e: Expr) -> bool:
         """Whether `e` is a constant (up to lanes) once unrolled and vector loops are spelled out."""

@@ -13,7 +13,7 @@ from polydl.scheduler.partition import _partition
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, replace_at
 
-__all__ = ["AffineOrder", "SeparateTiles"]
+__all__ = ["AffineOrder", "SeparateTiles", "tile_of"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,15 +35,19 @@ class SeparateTiles(Transform):
     """Separate the tiles whose points all exist from the others, in domains of any shape.
 
     rewrite:  band(…, j.o, rest) -> band(…, sequence(full: band(j.o, rest), partial: band(j.o.tail, rest.tail)))
-    legal if: the partial tiles may run after the full ones, within one iteration of the loops outside j.o
+              where j.o is the last of the loops; each counts tiles of an axis, or of a skewed one (j + 2*t);
+              `at` is a loop further inside from which on there are two copies instead of from j.o on
+    legal if: the partial tiles may run after the full ones, within one iteration of the loops outside
     """
 
     loops: tuple[str, ...]
+    at: str = ""
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if not self.loops:
             raise NotApplicable("name the tile loops")
-        path, band, k = band_of(schedule.tree, self.loops[-1])
+        first = self.at or self.loops[-1]
+        path, band, k = band_of(schedule.tree, first)
         full, partial = [], []
         for statement, _ in band.members[k].exprs:
             condition = full_tiles(schedule.scop, statement, _sides(schedule, statement, self.loops))
@@ -53,6 +57,21 @@ class SeparateTiles(Transform):
             raise NotApplicable(f"all tiles of loops {', '.join(self.loops)} are full")
         new: Tree = _partition(schedule.tree, Band(band.members[k:], band.child), full, partial)
         return Rewritten(replace_at(schedule.tree, path, Band(band.members[:k], new) if k else new))
+
+
+def tile_of(loop: str, number: Affine) -> tuple[str, int]:
+    """The axis whose tiles a coordinate counts, and their size: `floor(x/T)`, perhaps inside an aligned block of x."""
+    match number.terms:
+        case ((FloorDiv(Affine(((str() as axis, 1),), 0), size), 1),) if number.constant == 0:
+            return axis, size
+        case ((FloorDiv(Affine(((Mod(Affine(((str() as axis, 1),), 0), block), 1),), 0), size), 1),) if (
+            number.constant == 0 and block % size == 0
+        ):
+            return axis, size
+        case _:
+            raise NotApplicable(
+                f"loop {loop} does not count tiles of an axis", next="split a loop that is an axis"
+            )
 
 
 def _sides(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> tuple[TileSide, ...]:

@@ -50,10 +50,16 @@ def place_of(tree: Tree, loop: str, statement: str) -> Place:
 
 
 def insert(
-    tree: Tree, loop: str, nests: Sequence[Nest], wrap: Callable[[Tree], Tree] = lambda node: node
+    tree: Tree,
+    loop: str,
+    nests: Sequence[Nest],
+    wrap: Callable[[Tree], Tree] = lambda node: node,
+    after: Sequence[Nest] = (),
 ) -> Tree:
-    """The tree with the nests scheduled first in each iteration of `loop`, all of the iteration inside `wrap`."""
+    """The tree with the nests scheduled first in each iteration of `loop`, and those `after` last, all of the iteration
+    inside `wrap`."""
     path, _, position = band_of(tree, loop)
+    first, nests = len(nests), (*nests, *after)
     seen = 0
     for depth in range(len(path) + 1):
         node = at(tree, path[:depth])
@@ -83,7 +89,7 @@ def insert(
             taken.append(unique_name(tree, name, taken))
             members.append(Member(taken[-1], ((n.statement, e),)))
         filters.append(Filter((Selection(n.statement),), Band(tuple(members), Leaf()) if members else Leaf()))
-    body = wrap(SequenceNode((*filters, others)))
+    body = wrap(SequenceNode((*filters[:first], others, *filters[first:])))
     return replace_at(tree, path, Band(band.members[: position + 1], body))
 
 

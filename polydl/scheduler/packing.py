@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from polydl import poly
 from polydl.dsl.function import Axis, Computation, Function
 from polydl.dsl.polyhedral import from_affine, loads
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
 from polydl.errors import NotApplicable
-from polydl.ir.expr import Const, Expr, Load, Var, as_expr, transform
+from polydl.ir.expr import (
+    Binary,
+    Cast,
+    Const,
+    Expr,
+    Load,
+    Unary,
+    Var,
+    as_expr,
+    children,
+    map_children,
+    transform,
+    walk,
+)
 from polydl.poly.affine import Affine, dim
+from polydl.poly.projection import image
 from polydl.poly.tree import Allocate
 from polydl.scheduler.compute import fresh_name, with_temporary
+from polydl.scheduler.meaning import require_read_before_written, with_copy_before
 from polydl.scheduler.nests import Nest, Place, insert, place_of, window
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.vocabulary import Memory
@@ -26,9 +42,12 @@ class Pack(Transform):
 
     rewrite:  band(…, L, rest)  ->  band(…, L, allocate(P, sequence(copy P[L…, x] = T[x], rest reading P)))
     The copy is an ordinary computation whose domain includes the tile coordinates; `layout` (over T's dimensions) is
-    the order of the copy. Its loops are named `P.x0`, `P.x1`, ….
-    legal if: T is not written between the copy and its reads (the judge sees the copy as any other statement); the
-    reader itself may not store to T (checked here)
+    the order of the copy. Its loops are named `P.x0`, `P.x1`, …. With `scaled`, scalars and constants that are combined
+    with the element before anything else are combined with it in the copy: `P[x] = a * T[x]` for `a * T[x] * y`. Of
+    several different reads of T, `read` chooses one (-1: all, which then lie a constant distance apart).
+    legal if: T is not written between the copy and its reads (the judge sees the copy as any other statement); in the
+    original order the copy is made before the nest of the reader, so that the nest may store to what is copied only
+    after it is read (checked here)
     """
 
     tensor: str
@@ -37,6 +56,8 @@ class Pack(Transform):
     layout: Layout | None = None
     memory: Memory = Memory.LOCAL
     name: str = ""
+    scaled: bool = False
+    read: int = -1
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         function, tree = schedule.function, schedule.tree
@@ -44,49 +65,87 @@ class Pack(Transform):
         reads = [x for x in dict.fromkeys(loads(reader.value)) if x.buffer == self.tensor]
         if not reads:
             raise NotApplicable(f"{self.statement} does not read {self.tensor}")
-        if reader.target == self.tensor:
+        if self.read >= len(reads):
+            raise NotApplicable(f"{self.statement} has only {len(reads)} different reads of {self.tensor}")
+        reads = reads if self.read < 0 else reads[self.read : self.read + 1]
+        if reader.target == self.tensor and function.order is None:
             raise NotApplicable(
                 f"{self.statement} stores to {self.tensor} itself",
                 why="a copy would not see what it has stored before",
             )
+        copied: Expr = _scaled(reader.value, reads[0]) if self.scaled and len(reads) == 1 else reads[0]
+        parts = {copied} if len(reads) == 1 else set(reads)
+        if function.order is not None:
+            sources = dict.fromkeys(x.buffer for x in loads(copied))
+            require_read_before_written(schedule.scop, function, self.statement, sources)
         place = place_of(tree, self.loop, self.statement)
         coordinates = [f"t{i}" for i in range(len(place.around))]
         box = window(schedule, self.statement, reads, place, coordinates)
         name = fresh_name(function, self.name or f"{self.tensor}_packed")
         tensor = function.tensor(self.tensor)
-        copy, packed = _copy(tensor, name, tile_axes(schedule, place, coordinates), box, self.layout)
-        changed = redirected(reader, self.tensor, name, place)
+        axes = tile_axes(schedule, place, coordinates, self.statement)
+        copy, packed = _copy(tensor, name, axes, box, self.layout, copied)
+        if any(schedule.member_range(m.name) is None for m in place.around):
+            needed = image(schedule.scop, self.statement, place.exprs, tuple(coordinates))
+            copy = replace(copy, conditions=(*copy.conditions, *(from_affine(e) >= 0 for e in needed)))
+        changed = redirected(reader, self.tensor, name, place, parts)
         new = with_computation(function, reader.name, (copy, changed), packed)
-        nest = Nest(
-            name,
-            tuple(map(dim, coordinates)),
-            tuple((f"{name}.{a.name}", dim(a.name)) for a in copy.axes[len(coordinates) :]),
-        )
+        loops = tuple((f"{name}.{a.name}", dim(a.name)) for a in copy.axes)
+        if new.order is not None:
+            new = replace(new, order=with_copy_before(new.order, self.statement, name, loops))
+        nest = Nest(name, tuple(map(dim, coordinates)), loops[len(coordinates) :])
         return Rewritten(insert(tree, self.loop, [nest], lambda node: Allocate(name, self.memory, node)), new)
 
 
-def tile_axes(schedule: Schedule, place: Place, names: Sequence[str]) -> list[Axis]:
-    """The coordinates of the loops around a place as axes; NotApplicable where their extents are symbolic."""
+def tile_axes(schedule: Schedule, place: Place, names: Sequence[str], statement: str = "") -> list[Axis]:
+    """The coordinates of the loops around a place as axes, those of symbolic extent as `statement` has them.
+
+    NotApplicable where the extents are symbolic and no statement is given, or have no affine bounds.
+    """
     axes = []
     for name, m in zip(names, place.around, strict=True):
         span = schedule.member_range(m.name)
-        if span is None:
+        if span is not None:
+            axes.append(Axis(name, as_expr(span[0]), as_expr(span[1] + 1)))
+            continue
+        ends = poly.span(schedule.scop, ((statement, m.expr(statement)),)) if statement else None
+        if ends is None:
             raise NotApplicable(
                 f"the extent of loop {m.name} is symbolic",
                 next="choose a loop inside loops of constant extent",
             )
-        axes.append(Axis(name, as_expr(span[0]), as_expr(span[1] + 1)))
+        axes.append(Axis(name, from_affine(ends[0]), from_affine(ends[1] + 1)))
     return axes
 
 
-def redirected(reader: Computation, tensor: str, new: str, place: Place) -> Computation:
-    """The computation with its reads of `tensor` going to the part of `new` that belongs to its tile."""
+def _scaled(value: Expr, read: Load) -> Expr:
+    """The largest part of a value that holds the read and otherwise only scalars and constants."""
+
+    def only(e: Expr) -> bool:
+        if isinstance(e, Load):
+            return e == read or not e.index
+        return isinstance(e, Const) or (isinstance(e, Binary | Unary | Cast) and all(map(only, children(e))))
+
+    parts = [e for e in walk(value) if only(e) and any(x == read for x in walk(e))]
+    return parts[0]  # walk() has the outer ones first
+
+
+def redirected(
+    reader: Computation, tensor: str, new: str, place: Place, parts: Collection[Expr] | None = None
+) -> Computation:
+    """The computation with its reads of `tensor` going to the part of `new` that belongs to its tile.
+
+    `parts`: the expressions, each around one read, that are read there instead (default: all reads).
+    """
     prefix = tuple(from_affine(e) for e in place.exprs)
 
     def redirect(e: Expr) -> Expr:
-        return Load(new, (*prefix, *e.index), e.dtype) if isinstance(e, Load) and e.buffer == tensor else e
+        if (isinstance(e, Load) and e.buffer == tensor) if parts is None else e in parts:
+            read = next(x for x in loads(e) if x.buffer == tensor)
+            return Load(new, (*prefix, *read.index), e.dtype)
+        return map_children(e, redirect)
 
-    return replace(reader, value=transform(reader.value, redirect))
+    return replace(reader, value=redirect(reader.value))
 
 
 def with_computation(
@@ -100,9 +159,17 @@ def with_computation(
 
 
 def _copy(
-    tensor: Tensor, name: str, prefix: list[Axis], window: list[tuple[Affine, int]], layout: Layout | None
+    tensor: Tensor,
+    name: str,
+    prefix: list[Axis],
+    window: list[tuple[Affine, int]],
+    layout: Layout | None,
+    copied: Expr,
 ) -> tuple[Computation, Tensor]:
-    """The copying computation `P[t…, x…] = T[x…]` and the tensor P."""
+    """The copying computation `P[t…, x…] = T[x…]` and the tensor P.
+
+    P goes a window further than T, so that whole tiles are inside of it; what is not inside of T has no value.
+    """
     axes, conditions = [], []
     for k, (base, extent) in enumerate(window):
         x = Axis(f"x{k}", from_affine(base), from_affine(base + extent))
@@ -112,8 +179,11 @@ def _copy(
             x.var >= low,
             x.var < (Const(upper.value, low.dtype) if isinstance(upper, Const) else upper),
         ]
-    counts = tuple(as_expr(int(a.upper.value) - int(a.lower.value)) for a in prefix)  # type: ignore[union-attr]
-    shape = (*counts, *tensor.shape)
+    counts = tuple(_count(a) for a in prefix)
+    whole = tuple(
+        n if isinstance(n, Const) else n + extent for n, (_, extent) in zip(tensor.shape, window, strict=True)
+    )
+    shape = (*counts, *whole)
     lower = (*(a.lower for a in prefix), *tensor.origin)
     storage: Layout | None = None
     if layout is not None:
@@ -121,7 +191,14 @@ def _copy(
         storage = Layout(
             (*dims, *layout.dims), (*(Var(d) for d in dims), *layout.index), (*counts, *layout.shape)
         )
-    packed = Tensor(name, tensor.dtype, shape, TensorRole.TEMPORARY, lower, storage)
+    packed = Tensor(name, copied.dtype, shape, TensorRole.TEMPORARY, lower, storage)
     variables = (*(a.var for a in prefix), *(a.var for a in axes))
-    value = tensor[tuple(a.var for a in axes)]
+    element = tensor[tuple(a.var for a in axes)]
+    value = transform(copied, lambda e: element if isinstance(e, Load) and e.buffer == tensor.name else e)
     return Computation(name, (*prefix, *axes), tuple(conditions), name, variables, value), packed
+
+
+def _count(a: Axis) -> Expr:
+    if isinstance(a.lower, Const) and isinstance(a.upper, Const):
+        return as_expr(int(a.upper.value) - int(a.lower.value))
+    return a.upper if a.lower == as_expr(0) else a.upper - a.lower

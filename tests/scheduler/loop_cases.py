@@ -10,7 +10,7 @@ from polydl.dsl import TensorRole, capture
 from polydl.scheduler import Schedule
 from tests.scheduler.programs import Case
 
-__all__ = ["carried", "weighted"]
+__all__ = ["carried", "product", "weighted"]
 
 
 def weighted(*, symbolic: bool = False, twice: bool = False) -> Case:
@@ -21,6 +21,17 @@ def weighted(*, symbolic: bool = False, twice: bool = False) -> Case:
         replace(t, role=TensorRole.OUTPUT) if t.role is TensorRole.INOUT else t for t in function.tensors
     )
     return Case(replace(function, tensors=results), {"N": 4, "M": 5} if symbolic else {})
+
+
+def product(*, triangle: bool = False) -> Case:
+    """A matrix product (or the lower triangle of one with itself) as plain loops of symbolic extents."""
+    function = capture(_triangle if triangle else _product).function
+    results = tuple(
+        replace(t, role=TensorRole.OUTPUT) if t.role is TensorRole.INOUT else t for t in function.tensors
+    )
+    return Case(
+        replace(function, tensors=results), {"N": 5, "K": 6} if triangle else {"N": 5, "M": 7, "K": 6}
+    )
 
 
 def carried() -> Schedule:
@@ -35,6 +46,23 @@ def _carried(x: "f32[4, 5]", y: "f32[4, 5]") -> None:
         for j in range(5):
             y[i, j] = t + u
         t = x[i, 4]
+
+
+def _product(a: "f32", x: "f32[N, K]", w: "f32[K, M]", y: "f32[N, M]") -> None:
+    for i in range(N):
+        for j in range(M):
+            y[i, j] = 0.0
+            for k in range(K):
+                y[i, j] += a * x[i, k] * w[k, j]
+
+
+def _triangle(a: "f32", x: "f32[N, K]", y: "f32[N, N]") -> None:
+    for i in range(N):
+        for j in range(N):
+            y[i, j] = 0.0
+        for j in range(i + 1):
+            for k in range(K):
+                y[i, j] += a * x[i, k] * x[j, k]
 
 
 def _weighted(x: "f32[4, 5]", y: "f32[4, 5]") -> None:

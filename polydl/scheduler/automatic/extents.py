@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import floor
 from typing import Final
 
 from polydl.dsl.function import StatementDef
 from polydl.dsl.polyhedral import to_affine
-from polydl.poly.affine import Affine, FloorDiv, Mod
+from polydl.ir.expr import Binary, Expr
+from polydl.poly.affine import Affine, FloorDiv, Mod, dim
 from polydl.poly.model import Scop
 from polydl.poly.paths import Path
 from polydl.poly.tree import Member
@@ -27,14 +29,19 @@ _OTHERWISE: Final = 500.0  # of a size that is the extent of no tensor (numbers 
 
 
 @lru_cache(maxsize=64)
-def typical_sizes(scop: Scop) -> Mapping[str, float]:
-    """A typical value of each symbolic size: the more dimensions its tensors have, the smaller."""
+def typical_sizes(scop: Scop, local: frozenset[str] = frozenset()) -> Mapping[str, float]:
+    """A typical value of each symbolic size: the more dimensions its tensors have, the smaller.
+
+    `local` are tensors that say nothing of sizes: their dimensions are numbers of tiles and windows.
+    """
     sizes = dict.fromkeys(scop.parameters, (_OTHERWISE, 0))
-    for _, box in scop.tensors:
+    for name, box in scop.tensors:
+        if name in local:
+            continue
         rank = len(box.upper)
-        for name in {n for e in box.upper for n in e.names()}:
-            if name in sizes and rank > sizes[name][1]:
-                sizes[name] = (_BY_RANK.get(rank, 50.0), rank)
+        for size in {n for e in box.upper for n in e.names()}:
+            if size in sizes and rank > sizes[size][1]:
+                sizes[size] = (_BY_RANK.get(rank, 50.0), rank)
     return {name: value for name, (value, _) in sizes.items()}
 
 
@@ -42,13 +49,34 @@ def axis_extents(s: StatementDef, sizes: Mapping[str, float]) -> dict[str, float
     """The mean number of values of each axis, outer axes at their mean."""
     here = dict(sizes)
     extents = {}
+    limits = [x for c in s.conditions for x in _limits(c)]
     for a in s.axes:
         lower, upper = to_affine(a.lower), to_affine(a.upper)
         low = 0.0 if lower is None else _value(lower, here)
         high = low + _OTHERWISE if upper is None else _value(upper, here)
+        for e in limits:  # e >= 0
+            coefficient = dict(e.terms).get(a.name)
+            if coefficient in (1, -1) and e.names() <= {a.name, *here}:
+                end = _value(e - dim(a.name) * coefficient, here)
+                low, high = (max(low, -end), high) if coefficient == 1 else (low, min(high, end + 1))
         extents[a.name] = max(1.0, high - low)
         here[a.name] = low + (extents[a.name] - 1) / 2
     return extents
+
+
+def _limits(condition: Expr) -> list[Affine]:
+    """Affine expressions that a condition keeps from being negative, where it is a comparison."""
+    match condition:
+        case Binary(op="and", a=a, b=b):
+            return [*_limits(a), *_limits(b)]
+        case Binary(op="lt" | "le" | "gt" | "ge" as op, a=a, b=b):
+            left, right = to_affine(a), to_affine(b)
+            if left is None or right is None:
+                return []
+            difference = right - left if op in ("lt", "le") else left - right
+            return [difference - (1 if op in ("lt", "gt") else 0)]
+        case _:
+            return []
 
 
 def _value(e: Affine, at: Mapping[str, float]) -> float:
@@ -56,7 +84,7 @@ def _value(e: Affine, at: Mapping[str, float]) -> float:
     for atom, c in e.terms:
         match atom:
             case FloorDiv(dividend, divisor):
-                total += c * _value(dividend, at) / divisor
+                total += c * floor(_value(dividend, at) / divisor)
             case Mod(_, modulus):
                 total += c * (modulus - 1) / 2
             case _:

@@ -26,7 +26,7 @@ from polydl.scheduler.automatic.instructions import cycles_of_instance
 from polydl.scheduler.automatic.traffic import Level, Walk, lines_brought, reference
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
-from polydl.vocabulary import Binding
+from polydl.vocabulary import Binding, Memory
 
 __all__ = ["predicted_time"]
 
@@ -45,7 +45,8 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
     for path in poly.paths(schedule.scop, schedule.tree):
         if statements is None or path.statement in statements:
             seen.setdefault(path.statement, path)
-    sizes = typical_sizes(schedule.scop)
+    local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
+    sizes = typical_sizes(schedule.scop, frozenset(local))
     tour = [_tour(schedule, path, sizes, target) for path in seen.values()]
     nests: dict[int, list[_Tour]] = {}
     for t in tour:
@@ -94,7 +95,8 @@ def _tour(schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Ta
             way.append(loop)
         elif isinstance(place, Position):
             way.append(place)
-    walk = Walk(tuple(way), references)
+    registers = {a.tensor for _, a in path.allocations if a.memory is Memory.REGISTER}
+    walk = Walk(tuple(way), tuple(r for r in references if r.tensor not in registers))
     core = cycles_of_instance(s, loops, references, target) * prod(extents.values())
     parallel = next((k for k, x in enumerate(loops) if x.member.binding is Binding.PARALLEL), None)
     if parallel is None or target.cores == 1:

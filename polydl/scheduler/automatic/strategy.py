@@ -27,14 +27,10 @@ class Part:
 
     def subtree(self, tree: Tree) -> Tree:
         """The part in a tree, whatever strategies have done to it."""
-        return self._below(tree)
-
-    def _below(self, tree: Tree) -> Tree:
-        if isinstance(tree, Sequence):
-            for child in tree.children:
-                if set(self.statements) & set(statements_below(child)):
-                    return child.child
-        return tree
+        if not isinstance(tree, Sequence):
+            return tree
+        mine = tuple(f for f in tree.children if set(self.statements) & set(statements_below(f)))
+        return mine[0].child if len(mine) == 1 else Sequence(mine)
 
 
 Strategy = Callable[[Schedule, Part, Target], Iterator[Schedule]]

@@ -20,6 +20,7 @@ from polydl.scheduler.automatic.extents import Loop
 
 __all__ = ["Level", "Reference", "Walk", "lines_brought"]
 
+_BLOCK: Final = 8  # tiles from this size on have numbers that choose among copies of local storage
 _SHARE: Final = 0.75  # of a cache that one working set may count on
 
 
@@ -66,6 +67,8 @@ def _coefficients(e: Affine) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     for atom, c in e.terms:
         match atom:
+            case FloorDiv(_, size) if size >= _BLOCK:
+                continue  # the number of a block: local storage, which the next block uses again
             case FloorDiv(dividend) | Mod(dividend):
                 found += [(name, c) for name in sorted(dividend.names())]
             case _:

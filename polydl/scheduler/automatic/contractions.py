@@ -1,0 +1,259 @@
+"""Sums of products in blocks for the caches, with packed operands and sums in registers; symbolic or ragged domains.
+
+    C[p, v] += A[p, k] * B[k, v]
+
+    band(…, v.o, k.o)                                            blocks of v for the last cache, of k for the first
+      Bp = B                                                     in panels as wide as the register tile
+      band(p.o [parallel])                                       blocks of p for the second cache
+        Ap = A
+        band(v.i.o, p.i.o)                                       register tiles
+          sums = 0;  band(k.i, tile): sums += Ap * Bp;  C += sums
+
+`v` is an axis along which C is contiguous, `p` one along which the operands that vary with v stay the same, k the
+reduction. Tiles that stick out of the domain are computed whole where the reduction is the same for all their points:
+the packed blocks have room for it. Where it is not (triangles), the part of the reduction that all rows of a tile have
+is separated from the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from polydl.dsl.function import StatementDef
+from polydl.dsl.tensor import Layout
+from polydl.ir.expr import Load, Var, as_expr
+from polydl.ir.expr import walk as walk_expr
+from polydl.poly.affine import dim
+from polydl.poly.tree import Band, Sequence, Tree, children, statements_below
+from polydl.scheduler.affine_order import SeparateTiles
+from polydl.scheduler.automatic.strategy import Part, innermost_bands
+from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
+from polydl.scheduler.loops import Distribute, Reorder, Split
+from polydl.scheduler.packing import Pack
+from polydl.scheduler.partial_sums import PartialSums
+from polydl.scheduler.recipes.common import attempt, loops_of, reads, uses
+from polydl.scheduler.recipes.written import parallel, row_stride, vectorised
+from polydl.scheduler.schedule import Schedule
+from polydl.scheduler.storage import SetMemory
+from polydl.targets import Target
+from polydl.vocabulary import Memory
+
+__all__ = ["contractions"]
+
+_VECTORS: Final = 2  # columns of a register tile: tiles of 14x2 vectors reach the multiply-add peak
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The loops of a contraction, and its operands: those that vary along the columns, and those along the rows."""
+
+    outer: tuple[str, ...]
+    rows: str
+    columns: str
+    reduced: str
+    row_axis: str
+    column_axis: str
+    wide: tuple[Load, ...]
+    tall: tuple[Load, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Sizes of tiles: of the register tile (lanes along the columns), and of the blocks for the caches."""
+
+    lanes: int
+    tile_rows: int
+    tile_columns: int
+    rows: int
+    columns: int
+    reduced: int
+
+
+def contractions(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
+    """The part with every contraction in it blocked, and vectors elsewhere."""
+    found: list[str] = []
+    for name in part.statements:
+        blocked = _blocked(schedule, name, target)
+        if blocked is not None:
+            schedule = blocked
+            found.append(name)
+    if not found:
+        return
+    rest = [s for s in part.statements if s not in found]
+    for band in list(innermost_bands(part.subtree(schedule.tree))):
+        names = tuple(m.name for m in band.members)
+        if {s for m in band.members for s, _ in m.exprs} <= set(rest):
+            schedule = vectorised(schedule, names, target)
+    yield parallel(schedule, rest) if rest else schedule
+
+
+def _blocked(schedule: Schedule, name: str, target: Target) -> Schedule | None:
+    """The schedule with one statement as in the picture above; None where it is no contraction or that is illegal."""
+    statement = schedule.statement(name)
+    if not isinstance(statement.op, str) or not schedule.reassociate or len(statement.axes) < 3:
+        return None
+    schedule = _alone(schedule, name)
+    shape = _shape(schedule, statement)
+    if shape is None:
+        return None
+    size = max(
+        schedule.function.tensor(statement.target).dtype.bytes, *(x.dtype.bytes for x in reads(statement))
+    )
+    blocks = _blocks(shape, size, target)
+    p, v, k = shape.rows, shape.columns, shape.reduced
+    tiles = (*shape.outer, f"{v}.o", f"{k}.o", f"{p}.o", f"{v}.i.o", f"{p}.i.o")
+    points = (f"{k}.i", f"{p}.i.i", f"{v}.i.i.o", f"{v}.i.i.i")
+    tiled = attempt(
+        schedule,
+        *(Split(v, blocks.columns), Split(k, blocks.reduced), Split(p, blocks.rows)),
+        *(
+            Split(f"{v}.i", blocks.tile_columns),
+            Split(f"{v}.i.i", blocks.lanes),
+            Split(f"{p}.i", blocks.tile_rows),
+        ),
+        Reorder((*tiles, *points)),
+    )
+    if tiled is None:
+        return None
+    packed = _packed(tiled, name, shape, blocks, target)
+    return None if packed is None else _in_registers(packed, name, shape)
+
+
+def _in_registers(schedule: Schedule, name: str, shape: _Shape) -> Schedule | None:
+    """Sums in registers over a block of the reduction, for whole tiles where possible."""
+    p, v, k = shape.rows, shape.columns, shape.reduced
+    before = {t.name for t in schedule.function.tensors}
+    done = None
+    for padded in ((f"{v}.i.o", f"{p}.i.o"), (f"{v}.i.o",), (f"{p}.i.o",), ()):
+        done = attempt(schedule, PartialSums(name, f"{p}.i.o", padded))
+        if done is not None:
+            ragged = tuple(n for n in (f"{v}.i.o", f"{p}.i.o") if n not in padded)
+            break
+    if done is None:
+        return None
+    sums = next(t.name for t in done.function.tensors if t.name not in before)
+    if ragged:
+        done = attempt(done, SeparateTiles(ragged, f"{k}.i")) or done
+    copies = [""]
+    if any(n == f"{k}.i.tail" for n in loops_of(done, name)):
+        copies.append(".tail")
+    for copy in copies:
+        done = done.apply(Unroll(f"{p}.i.i{copy}"), Unroll(f"{v}.i.i.o{copy}"), Vectorize(f"{v}.i.i.i{copy}"))
+    for new in (f"{sums}_zero", f"{sums}_sum"):
+        done = done.apply(Unroll(f"{new}.{p}.i.i"), Unroll(f"{new}.{v}.i.i.o"), Vectorize(f"{new}.{v}.i.i.i"))
+    done = attempt(done, SetMemory(sums, Memory.REGISTER))
+    return None if done is None else attempt(done, Parallel(f"{p}.o")) or done
+
+
+def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, target: Target) -> Schedule | None:
+    """Both kinds of operands copied into blocks that are read from front to back."""
+    for operands, loop, axis, width in (
+        (shape.wide, f"{shape.reduced}.o", shape.column_axis, blocks.tile_columns),
+        (shape.tall, f"{shape.rows}.o", shape.row_axis, blocks.tile_rows),
+    ):
+        for load in operands:
+            mine = [x for x in reads(schedule.statement(name)) if x.buffer == load.buffer]
+            along = [d for d, e in enumerate(load.index) if uses(e, axis)]
+            layout = None
+            if operands is shape.wide or row_stride(load.index, axis) == 1:
+                if len(along) != 1:
+                    return None
+                layout = _panels(schedule, load, along[0], width, blocks)
+            before = {t.name for t in schedule.function.tensors}
+            changed = attempt(
+                schedule,
+                Pack(
+                    load.buffer,
+                    loop,
+                    name,
+                    layout,
+                    scaled=True,
+                    read=mine.index(load) if len(mine) > 1 else -1,
+                ),
+            )
+            if changed is None:
+                return None
+            copy = next(t.name for t in changed.function.tensors if t.name not in before)
+            schedule = changed
+            names = tuple(f"{copy}.x{d}" for d in range(len(load.index)))
+            if layout is not None and row_stride(load.index, axis) == 1:  # a line of a panel is one vector
+                inside = attempt(changed, Split(names[-1], width), Vectorize(f"{names[-1]}.i"))
+                schedule = inside or changed
+            else:
+                schedule = vectorised(changed, names, target)
+            if operands is shape.wide:
+                schedule = attempt(schedule, Parallel(f"{copy}.x0")) or schedule
+    return schedule
+
+
+def _panels(schedule: Schedule, load: Load, along: int, width: int, blocks: _Blocks) -> Layout:
+    """Panels of `width` neighbours along one dimension: its quotient first, its remainder last."""
+    dims = tuple(f"d{n}" for n in range(len(load.index)))
+    shape = schedule.function.tensor(load.buffer).shape
+    others = [n for n in range(len(dims)) if n != along]
+    room = max(blocks.columns, blocks.rows)
+    index = (Var(dims[along]) // width, *(Var(dims[n]) for n in others), Var(dims[along]) % width)
+    extents = ((shape[along] + room) // width, *(shape[n] for n in others), as_expr(width))
+    return Layout(dims, index, extents)
+
+
+def _alone(schedule: Schedule, name: str) -> Schedule:
+    """The schedule with as many loops as possible around this statement only."""
+    while True:
+        loop = _shared(schedule.tree, name)
+        changed = attempt(schedule, Distribute(loop)) if loop else None
+        if changed is None:
+            return schedule
+        schedule = changed
+
+
+def _shared(tree: Tree, name: str) -> str:
+    """The last loop of the innermost band above a sequence that holds the statement; "" if there is none."""
+    found = ""
+    node: Tree | None = tree
+    while node is not None:
+        if isinstance(node, Band) and isinstance(node.child, Sequence):
+            found = node.members[-1].name
+        node = next((c for c in children(node) if name in statements_below(c)), None)
+    return found
+
+
+def _blocks(shape: _Shape, size: int, target: Target) -> _Blocks:
+    lanes = target.lanes(size)
+    columns = _VECTORS * lanes
+    rows = max(1, (target.vector_registers - 1 - _VECTORS * len(shape.wide)) // _VECTORS)
+    reduced = max(8, target.l1d_bytes // (size * columns * len(shape.wide)) // 8 * 8)
+    some_rows = max(1, target.l2_bytes // 4 // (size * reduced * len(shape.tall)) // rows) * rows
+    many = max(1, target.l3_bytes // 4 // (size * reduced * len(shape.wide)) // columns) * columns
+    return _Blocks(lanes, rows, columns, some_rows, many, reduced)
+
+
+def _shape(schedule: Schedule, s: StatementDef) -> _Shape | None:
+    """The roles of the loops around a statement that is alone in them, or None where it is no contraction."""
+    loops = [n for n in loops_of(schedule, s.name) if {x for x, _ in schedule.member(n).exprs} == {s.name}]
+    loop_of = {a.name: n for a in s.axes for n in loops if schedule.member(n).expr(s.name) == dim(a.name)}
+    if len(loop_of) != len(loops):
+        return None
+    operands = [x for x in reads(s) if x.index]
+    if any(isinstance(y, Load) for x in operands for i in x.index for y in walk_expr(i)):
+        return None
+    stored = [a for a in loop_of if any(uses(i, a) for i in s.index)]
+    reduced = [a for a in loop_of if a not in stored]
+    for v in (a for a in stored if row_stride(s.index, a) == 1):
+        wide = tuple(x for x in operands if any(uses(i, v) for i in x.index))
+        for p in reversed([a for a in stored if a != v]):
+            tall = tuple(x for x in operands if any(uses(i, p) for i in x.index))
+            shared = [k for k in reduced if all(any(uses(i, k) for i in x.index) for x in (*wide, *tall))]
+            if (
+                wide
+                and tall
+                and shared
+                and not set(wide) & set(tall)
+                and len(wide) + len(tall) == len(operands)
+            ):
+                outer = tuple(n for a, n in loop_of.items() if a not in (p, v, shared[-1]))
+                outer = tuple(n for n in loops if n in outer)
+                return _Shape(outer, loop_of[p], loop_of[v], loop_of[shared[-1]], p, v, wide, tall)
+    return None
