@@ -361,6 +361,31 @@ def test_strided_reversed_and_gathered_vectors() -> None:
         np.testing.assert_array_equal(results[name], want, err_msg=name)
 
 
+@pytest.mark.parametrize("target", ["native", "x86-64-avx2", "x86-64"])
+def test_lanes_backwards_are_contiguous_and_turned(target: str) -> None:
+    """Whole and conditional vectors from the last element to the first, stored so too; no gathers, no scatters."""
+    some = If(load("X", VJ) > 0.5, Store("some", (19 - VJ,), load("X", 39 - VJ)))
+    kernel = Kernel(
+        "turned",
+        (),
+        (
+            Param(buffer("X", 40), Role.INPUT),
+            Param(buffer("all", 20), Role.OUTPUT),
+            Param(buffer("some", 20), Role.INOUT),
+        ),
+        loop("j", 20, Block((Store("all", (19 - VJ,), load("X", VJ)), some)), Binding.VECTOR, 20),
+    )
+    x = np.random.default_rng(0).random(40).astype(np.float32)
+    every, few = np.zeros(20, np.float32), np.full(20, -1, np.float32)
+    assert run_kernel(kernel, parse(target), {"X": x, "all": every, "some": few}) == [0]
+    j = np.arange(20)
+    np.testing.assert_array_equal(every, x[19 - j])
+    np.testing.assert_array_equal(few, np.where(x[19 - j] > 0.5, x[20 + j], -1))
+    text = emit_llvm(kernel, parse(target))
+    assert "gather" not in text
+    assert "scatter" not in text
+
+
 def test_f16_is_computed_and_stored() -> None:
     from polydl.dtypes import F16
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from polydl.codegen.llvm.offsets import Affine, Offsets
 from polydl.codegen.llvm.ops import Ops
-from polydl.codegen.llvm.shuffles import column, every
+from polydl.codegen.llvm.shuffles import column, every, turn
 from polydl.codegen.llvm.values import Value, boolean, integer, memory_type, splat_literal
 from polydl.dtypes import BOOL, I32, DType
 from polydl.ir.kernel import Memory
@@ -119,6 +119,9 @@ class Memories:
             return self._gather(place, element, mask)
         if lanes > 1 and element.lane == 0 and mask is None:
             return self.b.splat(self.load(place, self._base(element), None), lanes)
+        if lanes > 1 and element.lane == -1:
+            turned = None if mask is None else turn(self.b, mask)
+            return turn(self.b, self.load(place, _turned(element), turned))
         if lanes > 1 and element.lane != 1:
             shuffled = self._strided(place, element, lanes) if mask is None else None
             return shuffled if shuffled is not None else self._gather(place, element, mask)
@@ -216,6 +219,10 @@ class Memories:
                 self.store(place, element, value, None)
             branch.close()
             return
+        if lanes > 1 and element.lane == -1 and not element.is_vector_sum:
+            turned = None if mask is None else turn(self.b, mask)
+            self.store(place, _turned(element), turn(self.b, value), turned)
+            return
         if place.dtype == BOOL:
             kind = memory_type(BOOL, lanes)
             widened = self.b.pure(f"zext {value.type} {value.text} to {kind}", (value,), BOOL, lanes)
@@ -253,6 +260,11 @@ class Memories:
         pointer, _ = self.address(place, self._base(element))
         self.b.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         self.b.do(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(write)}, i32 3, i32 1)")
+
+
+def _turned(element: Affine) -> Affine:
+    """The same elements in ascending order."""
+    return Affine(element.const - element.lanes + 1, element.terms, 1, element.lanes)
 
 
 def _raw(place: Place, lanes: int) -> tuple[DType, int]:

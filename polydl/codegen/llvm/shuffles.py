@@ -12,7 +12,7 @@ from typing import Final
 from polydl.codegen.llvm.builder import FunctionBuilder
 from polydl.codegen.llvm.values import Value
 
-__all__ = ["column", "every"]
+__all__ = ["column", "every", "turn"]
 
 _ANY: Final = -1  # whatever element
 _SEGMENT: Final = (
@@ -57,6 +57,11 @@ def every(
                 mask[i] = i if p > 1 else place
         total = _shuffle(b, total, pieces[p], mask)
     return total
+
+
+def turn(b: FunctionBuilder, x: Value) -> Value:
+    """The lanes from the last to the first."""
+    return _shuffle(b, x, x, range(x.lanes - 1, -1, -1))
 
 
 def _square(b: FunctionBuilder, rows: Sequence[Value], k: int) -> Value:
