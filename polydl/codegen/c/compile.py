@@ -45,7 +45,7 @@ _MACROS = """\
 #endif
 
 #define INLINE static inline __attribute__((always_inline, unused))
-#define NOINLINE __attribute__((noinline))
+#define NOINLINE __attribute__((noinline, unused))
 
 /* Whether a multiply-add is one instruction, and whether lanes of two vectors can be picked by number. */
 #if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
