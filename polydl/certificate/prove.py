@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from math import gcd
 from typing import Any, Final
 
@@ -26,6 +27,10 @@ __all__ = ["certificate_text", "refute"]
 
 _DEEPEST: Final = 12
 _FILTER: Final = re.compile(r"(source |sink )taken ")
+_WANTED: Final = ("level ", "outside")
+_INNER: Final = re.compile(r"floor\(\((.*)\)/(\d+)\)$")
+_NAME: Final = re.compile(r"[A-Za-z_][\w.]*")
+_CANDIDATES: Final = 12  # forms tried before branching at one
 _NODES: Final = 60  # linear programs for one set
 
 Witness = dict[str, Any]
@@ -157,7 +162,8 @@ class _Search:
                 for name, value in reduced[k].factors.items():
                     total[name] = total.get(name, Fraction(0)) + c * value
             return {"sum": _written({n: c for n, c in total.items() if c})}
-        assert point is not None
+        if point is None or self.left <= 0:
+            return None
         return self._further(region, reduced, _completed(point, solved), depth)
 
     def _from_equation(self, broken: _Fact, region: Region, depth: int) -> Witness | None:
@@ -195,20 +201,57 @@ class _Search:
                         return None
                     cases.append(case)
                 return {"split": label, "cases": cases}
-        fractions = [(abs(x % 1 - Fraction(1, 2)), n) for n, x in point.items() if x.denominator != 1]
-        if not fractions:
-            return None  # a counter-example
-        name = min(fractions)[1]
-        limit = point[name].numerator // point[name].denominator + 1
+        form = self._parting(region, point, depth)
+        if form is None:
+            return None  # a counter-example, or no way to go on
         sides = []
-        for sign, constant in ((-1, limit - 1), (1, -limit)):
-            side = region.copy()
-            side.add(f"branch {depth}", False, combined({name: sign}, {"": constant}))
+        for side in _sides(region, form, depth):
             witness = self.empty(side, depth + 1)
             if witness is None:
                 return None
             sides.append(witness)
-        return {"branch": combined({name: 1}, {"": -limit}), "below": sides[0], "above": sides[1]}
+        return {"branch": form, "below": sides[0], "above": sides[1]}
+
+    def _parting(self, region: Region, point: dict[str, Fraction], depth: int) -> Form | None:
+        """A form to branch at: below 0 or not, the point being between -1 and 0.
+
+        Differences of two quotients of similar terms come first: they are nearly known.
+        One that leaves a side empty at once is best.
+        """
+        wanted = {n for label, row in region.rows.items() if label.startswith(_WANTED) for n in row.form}
+        pairs = [_Pair(a, b, wanted) for a, b in combinations(sorted(n for n in point if "/" in n), 2)]
+        forms = [p.form for p in sorted(pairs, key=lambda p: p.rank) if p.form]
+        forms += [{name: 1} for name in sorted(point)]
+        values = [_value(form, point) for form in forms]
+        parting = [
+            combined(form, {"": -(value.numerator // value.denominator) - 1})
+            for form, value in zip(forms, values, strict=True)
+            if value.denominator != 1
+        ]
+        for form in parting[:_CANDIDATES]:
+            if any(_Search(1).empty(side, depth) is not None for side in _sides(region, form, depth)):
+                return form
+        return parting[0] if parting else None
+
+
+class _Pair:
+    """Two quotients, the divisor of one a multiple of the other's, and how soon to branch at their difference."""
+
+    def __init__(self, first: str, second: str, wanted: set[str]) -> None:
+        (one, a), (two, b) = (_INNER.findall(n)[0] for n in (first, second))
+        large, small = (first, second) if int(a) >= int(b) else (second, first)
+        factor, rest = divmod(max(int(a), int(b)), min(int(a), int(b)))
+        self.form: Form = {} if rest else {large: factor, small: -1}
+        similar = set(_NAME.findall(one)) == set(_NAME.findall(two))
+        self.rank = (not similar, not {first, second} <= wanted, factor, first, second)
+
+
+def _sides(region: Region, form: Form, depth: int) -> list[Region]:
+    """Where the form is <= -1, and where it is >= 0."""
+    below, above = region.copy(), region.copy()
+    below.add(f"branch {depth}", False, combined({"": -1}, form, -1))
+    above.add(f"branch {depth}", False, form)
+    return [below, above]
 
 
 def _without_equations(region: Region) -> tuple[list[tuple[str, _Fact]], list[_Fact], _Fact | None]:
