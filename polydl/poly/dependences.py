@@ -19,6 +19,7 @@ import islpy
 
 from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine
+from polydl.poly.explain import smallest_point
 from polydl.poly.isl import guarded, map_of, remember_map, set_of
 from polydl.poly.model import Access, AccessKind, Dependence, DependenceKind, Scop, Statement
 from polydl.poly.paths import Path, Position, common_coordinates, initial_tree, paths
@@ -210,11 +211,7 @@ def bounds_violation(scop: Scop) -> tuple[str, str, tuple[int, ...], tuple[int, 
 def _example(
     scop: Scop, statement: Statement, access: Access, outside: islpy.Map
 ) -> tuple[str, str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    pairs = outside.wrap()
-    names = [pairs.get_dim_name(islpy.dim_type.param, k) for k in range(pairs.dim(islpy.dim_type.param))]
-    numbers = point_coordinates(pairs, len(names))
-    by_name = dict(zip(names, numbers, strict=False))
-    parameters = tuple(by_name.get(p, 0) for p in scop.parameters)
-    rest = numbers[len(names) :]
+    values, numbers = smallest_point(outside)
+    parameters = tuple(values.get(p, 0) for p in scop.parameters)
     depth = len(statement.iterators)
-    return statement.name, access.tensor, parameters, rest[:depth], rest[depth:]
+    return statement.name, access.tensor, parameters, numbers[:depth], numbers[depth:]

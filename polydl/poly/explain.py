@@ -12,7 +12,7 @@ from polydl.poly.signs import Meeting
 from polydl.poly.tree import Member
 from polydl.vocabulary import Binding
 
-__all__ = ["Violation", "explain_missing_allocation", "explain_order", "explain_storage"]
+__all__ = ["Violation", "explain_missing_allocation", "explain_order", "explain_storage", "smallest_point"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,15 @@ def _smallest_pair(
     scop: Scop, dependence: Dependence, bad: islpy.Map
 ) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...], tuple[int, ...]]:
     """Parameters, source and sink of the lexicographically smallest pair (any pair where there is no smallest)."""
-    flat = bad.wrap()
+    values, numbers = smallest_point(bad)
+    depth = len(scop.statement(dependence.source).iterators)
+    parameters = tuple((p, values[p]) for p in scop.parameters if p in values)
+    return parameters, numbers[:depth], numbers[depth:]
+
+
+def smallest_point(relation: islpy.Map) -> tuple[dict[str, int], tuple[int, ...]]:
+    """Parameters by name and coordinates of the lexicographically smallest pair (any where there is no smallest)."""
+    flat = relation.wrap()
     count = flat.dim(islpy.dim_type.param)
     names = [flat.get_dim_name(islpy.dim_type.param, k) for k in range(count)]
     moved = flat.flatten().move_dims(islpy.dim_type.set, 0, islpy.dim_type.param, 0, count)
@@ -116,10 +124,7 @@ def _smallest_pair(
         moved.dim_min_val(k).is_int() for k in range(moved.dim(islpy.dim_type.set))
     )
     numbers = point_coordinates(moved.lexmin() if bounded else moved, 0)
-    depth = len(scop.statement(dependence.source).iterators)
-    values = dict(zip(names, numbers, strict=False))
-    parameters = tuple((p, values[p]) for p in scop.parameters if p in values)
-    return parameters, numbers[count : count + depth], numbers[count + depth :]
+    return dict(zip(names, numbers, strict=False)), numbers[count:]
 
 
 def _names(scop: Scop, statement: str, instance: tuple[int, ...]) -> dict[str, int]:

@@ -14,13 +14,14 @@ from polydl import poly
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.dsl.tensor import Layout
-from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageError
+from polydl.errors import IllegalSchedule, NotApplicable, UsageError
 from polydl.poly.affine import Affine, dim
 from polydl.poly.legality import Violation
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members, statements_below
 from polydl.poly.values import ValueViolation
 from polydl.scheduler.redirection import changed_values, keeps_statements
+from polydl.scheduler.bounds import require_inside
 from polydl.scheduler.queries import Queries
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
@@ -146,9 +147,7 @@ class Schedule(Queries):
     def of(function: Function, *, reassociate: bool = True) -> Schedule:
         """The function in its original order. OutOfBounds where an affine access can leave its tensor."""
         scop = scop_of(function)
-        stray = poly.bounds_violation(scop)
-        if stray is not None:
-            raise OutOfBounds(f"function {function.name} reaches outside a tensor", where=str(stray))
+        require_inside(function, scop)
         return Schedule(
             function,
             normalise(poly.initial_tree(scop) if function.order is None else function.order),

@@ -1,0 +1,53 @@
+"""The proof that no affine subscript leaves its tensor, or an example of one that does."""
+
+from __future__ import annotations
+
+from polydl import poly
+from polydl.dsl.function import Function
+from polydl.errors import OutOfBounds
+from polydl.poly.model import Access, AccessKind, Scop
+from polydl.scheduler.refusal import spelled
+
+__all__ = ["require_inside"]
+
+
+def require_inside(function: Function, scop: Scop) -> None:
+    """OutOfBounds with the smallest sizes, an instance, the subscript's value and the range it should be in."""
+    stray = poly.bounds_violation(scop)
+    if stray is None:
+        return
+    name, tensor, parameters, instance, cell = stray
+    sizes = dict(zip(scop.parameters, parameters, strict=True))
+    statement = scop.statement(name)
+    at = {**sizes, **dict(zip(statement.iterators, instance, strict=True))}
+    access = next(a for a in statement.accesses if a.tensor == tensor and _touches(a, at, cell))
+    box = dict(scop.tensors)[tensor]
+    wrong = []
+    for d, (subscript, low, up, value) in enumerate(
+        zip(access.subscripts, box.lower, box.upper, cell, strict=True)
+    ):
+        first, last = low.evaluate(sizes), up.evaluate(sizes) - 1
+        if not first <= value <= last:
+            inside = f"{first} to {last}" if first <= last else "empty"
+            wrong.append(
+                f"subscript {d}, {subscript} = {value}, is outside of {low} <= … < {up}, here {inside}"
+            )
+    verb = "reads" if access.kind is AccessKind.READ else "stores to"
+    example = f"{name}({', '.join(map(str, instance))}) {verb} {tensor}[{', '.join(map(str, cell))}]"
+    if sizes:
+        example += f" at {', '.join(f'{n} = {v}' for n, v in sizes.items())}"
+    types = {t.name: t.dtype for t in function.tensors}
+    definition = next(s for s in function.statements() if s.name == name)
+    raise OutOfBounds(
+        f"function {function.name} reaches outside a tensor: {example}",
+        where=spelled(definition, types),
+        why="; ".join(wrong),
+        next="correct the bounds of the axes, or say what holds for the sizes"
+        if sizes
+        else "correct the bounds of the axes",
+    )
+
+
+def _touches(access: Access, at: dict[str, int], cell: tuple[int, ...]) -> bool:
+    """Whether the access reaches this cell at these iterators and sizes."""
+    return all(e is None or e.evaluate(at) == c for e, c in zip(access.subscripts, cell, strict=True))
