@@ -20,9 +20,9 @@ from polydl.poly.legality import Violation
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members, statements_below
 from polydl.poly.values import ValueViolation
-from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.bounds import require_inside
 from polydl.scheduler.queries import Queries
+from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
 from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
 from polydl.scheduler.tuples import require_kept_tuples
