@@ -241,7 +241,8 @@ class _Lowering:
                     and member.binding is not Binding.PARALLEL
                 ):
                     inner = Block((inner, Barrier())) if self._depend(names, names) else inner
-                return For(member.name, first, end, inner, member.binding, step, length)
+                owned = self._owned(body, d) if member.binding in (Binding.SEQUENTIAL, Binding.VECTOR) else ()
+                return For(member.name, first, end, inner, member.binding, step, length, owned)
             case IfNode(cond=cond, then=then, otherwise=otherwise):
                 other = None if otherwise is None else self._node(otherwise, depth, placed)
                 return If(self._ast(cond), self._node(then, depth, placed), other)
@@ -249,6 +250,19 @@ class _Lowering:
                 return self._call(node)
             case _:
                 assert_never(node)
+
+    def _owned(self, body: Node, depth: int) -> tuple[str, ...]:
+        """The tensor that an innermost loop of dimension `depth` updates and, at other places, reads."""
+        listed = {c.path for c in _calls(body)}
+        if len(listed) != 1 or any(self._member(n).binding is Binding.SEQUENTIAL for n in _loops(body)):
+            return ()
+        path = self.paths[listed.pop()]
+        s = self.definitions[path.statement]
+        reads = any(load.buffer == s.target for load, _ in guarded_loads(s.value))
+        if not isinstance(s.op, str) or not reads or s.target in self.windows:
+            return ()
+        alone = poly.undisturbed(self.schedule.scop, path, depth, self.schedule.dependences, s.target)
+        return (s.target,) if alone else ()
 
     def _spelled(
         self, member: Member, iterator: str, first: Expr, end: Expr, step: int

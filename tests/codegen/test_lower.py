@@ -1,5 +1,7 @@
 """From schedules to loop IR: addresses, local windows, barriers, checks and lanes."""
 
+# ruff: noqa: F821, UP037
+# mypy: disable-error-code="name-defined, valid-type"
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from polydl import ir
 from polydl.codegen.lower import lower
-from polydl.dsl import FunctionBuilder, Layout, sum_over
+from polydl.dsl import FunctionBuilder, Layout, capture, sum_over
 from polydl.errors import InvalidProgram
 from polydl.ir import Alloc, Barrier, Binding, Block, Check, For, Role, walk_stmts
 from polydl.scheduler import (
@@ -24,6 +26,8 @@ from polydl.scheduler import (
     Skew,
     Split,
     Tile,
+    Transform,
+    Unroll,
     Vectorize,
 )
 from polydl.vocabulary import Memory
@@ -182,3 +186,23 @@ def test_registers_need_spelled_out_loops() -> None:
     )
     with pytest.raises(InvalidProgram, match="not constant after unrolling"):
         ir.verify(lower(schedule))
+
+
+def test_a_loop_owns_the_array_whose_cells_only_its_update_takes_note_of() -> None:
+    def owners(*steps: Transform) -> dict[str, tuple[str, ...]]:
+        kernel = lower(Schedule.of(capture(_substitution).function).apply(*steps))
+        return {s.var: s.owned for s in walk_stmts(kernel.body) if isinstance(s, For)}
+
+    assert owners() == {"i": (), "j": ("x",)}
+    assert owners(Split("i", 4), Reorder(("i.o", "j", "i.i"))) == {"i.o": (), "j": (), "i.i": ("x",)}
+    assert owners(Split("i", 4), Reorder(("i.o", "j", "i.i")), Unroll("i.i")) == {
+        "i.o": (),
+        "j": (),
+        "i.i": (),
+    }
+
+
+def _substitution(L: "f64[N, N]", x: "f64[N]") -> None:
+    for i in range(N):
+        for j in range(i):
+            x[i] -= L[i, j] * x[j]

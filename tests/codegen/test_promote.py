@@ -68,3 +68,13 @@ kernel f(inout C: f64[64]):
     for k in 0..8 owns C:
       C[v + 8] = C[v + 8] + C[k]"""
     assert "owns" not in print_kernel(Vectorize(parse("x86-64-avx2"))(parse_kernel(loop)))
+
+
+@pytest.mark.parametrize(("owns", "vectors"), [(" owns C", True), ("", False)])
+def test_lanes_are_summed_beside_reads_of_an_owned_buffer(owns: str, vectors: bool) -> None:
+    loop = f"""\
+kernel f(inout C: f64[64]):
+  vector for v in 0..8 length 8{owns}:
+    C[63] = C[63] - C[v] * C[v + 8]"""
+    text = print_kernel(Vectorize(parse("x86-64-avx512"))(parse_kernel(loop)))
+    assert ("reduce_add" in text) == vectors

@@ -52,10 +52,12 @@ def identity(op: str, dtype: DType) -> Const:
 
 
 class Lanes:
-    """Rewrites statements over `var` for the lanes `ramp` (a vector of `width` values of `var`)."""
+    """Rewrites statements over `var` for the lanes `ramp` (a vector of `width` values of `var`), in a loop that owns
+    some buffers."""
 
-    def __init__(self, var: str, ramp: Ramp, width: int) -> None:
+    def __init__(self, var: str, ramp: Ramp, width: int, owned: tuple[str, ...] = ()) -> None:
         self.var = var
+        self.owned = owned
         self.width = width
         self.bindings: dict[str, Expr] = {var: ramp}
         self.private: set[str] = set()  # buffers with one copy per lane
@@ -201,6 +203,8 @@ class Lanes:
                 continue
             updates = [x for x in walk_stmts(s) if isinstance(x, Store) and x.buffer == store.buffer]
             reads = [e for e in all_expressions(s) if isinstance(e, Load) and e.buffer == store.buffer]
+            if store.buffer in self.owned:
+                reads = [e for e in reads if any(e.index == x.index for x in updates)]
             if any(_update(x) is None for x in updates) or len(reads) != len(updates):
                 raise NotVectorisable
             if len({_family(x) for x in updates}) != 1:

@@ -124,7 +124,7 @@ class Vectorize:
             return substitute_stmt(s.body, {s.var: base})
         lanes = Ramp(base, 1, width)
         mask = None if upper is None else lanes < upper
-        return Lanes(s.var, lanes, width).stmt(s.body, mask)
+        return Lanes(s.var, lanes, width, s.owned).stmt(s.body, mask)
 
 
 def _sequential(s: Stmt) -> Stmt:
