@@ -157,6 +157,18 @@ class Accumulate(Transform):
 
 
 def require_pure_reduction(c: Computation) -> None:
+    """NotApplicable unless the points of a reduction are terms that do not depend on each other, all of one place."""
+    if c.reduction is not None and any(_mentions(e, c.reduction.axes) for e in c.index):
+        raise NotApplicable(
+            f"{c.name} stores its terms at places that the reduced axes choose",
+            why="only some of the terms that differ in those axes meet",
+        )
+    if c.reduction is not None:
+        for a in c.axes:
+            if a.name not in c.reduction.axes and any(
+                _mentions(e, c.reduction.axes) for e in (a.lower, a.upper)
+            ):
+                raise NotApplicable(f"the extent of {a.name} in {c.name} depends on the reduced axes")
     if any(load.buffer == c.target for load in loads(c.value)):
         raise NotApplicable(f"{c.name} reads its own result", why="its points are not independent terms")
 

@@ -1,0 +1,247 @@
+"""Pairs of a program and a schedule, each judged twice: by the package, and by running all instances by hand.
+
+A pair is a random program, some transformations that were legal, and one more. The judge must accept that one exactly
+if enumeration finds every dependent pair of instances in order (and every read at its source, where storage changes);
+what it accepts must compute the same values. Every pair is reproducible from its seed and number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from polydl.dsl import Function
+from polydl.errors import (
+    IllegalSchedule,
+    InvalidProgram,
+    NotApplicable,
+    OutOfBounds,
+    PolyhedralBlowup,
+    UsageError,
+)
+from polydl.poly.tree import Tree
+from polydl.scheduler import TRANSFORMS, Schedule, Transform
+from polydl.scheduler.structure import normalise
+from tests.oracle.candidates import ALWAYS_LEGAL, candidate
+from tests.oracle.enumeration import BrokenContract, Terms, outcome, same_sources, tree_is_legal
+from tests.oracle.functions import Program, random_program
+
+__all__ = ["Misjudged", "Pair", "Tally", "names", "pair"]
+
+_ATTEMPTS: Final = 200
+_SOUGHT: Final = 0.6  # of the pairs: an illegal one is looked for, for as many tries
+_TRIES: Final = 8
+# Transformations that can break something are tried more often: most pairs should be illegal.
+_OFTEN: Final = (
+    *("AffineOrder",) * 6, *("Parallel",) * 4, *("Vectorize",) * 4, *("Reverse",) * 6, *("Shift",) * 5, *("Fold",) * 4,
+    *("Local",) * 4, *("Contract",) * 3, *("Expand",) * 2, *("Fuse",) * 3, *("Unimodular",) * 5, *("Distribute",) * 2,
+    *("UnrollAndJam",) * 3, "Reorder", "Reorder", "Tile", "Tile", "ComputeAt", "Pack", "SeparateTiles",
+)  # fmt: skip
+_FIRST: Final = {  # what makes a transformation fit more often
+    "Separate": ("Shift", "Split", "Split"),
+    "SeparateTiles": ("Tile", "Split"),
+    "SetMemory": ("Fuse", "Local"),
+    "Sequential": ("Parallel", "Vectorize"),
+    "Contract": ("Expand", "Fuse", "FuseShifted"),
+    "Fold": ("Fuse", "FuseShifted"),
+    "Local": ("Fuse", "Fuse"),
+    "Collapse": ("Split",),
+    "Distribute": ("Fuse", "Fuse"),
+    "Shift": ("Fuse",),
+    "PartialSums": ("Split",),
+    "Accumulate": (),
+    "Privatize": (),
+}
+_ANY: Final = (
+    "Split",
+    "Tile",
+    "Fuse",
+    "FuseShifted",
+    "Reorder",
+    "Skew",
+    "Distribute",
+    "Shift",
+    "Expand",
+    "IndexSetSplit",
+)
+
+
+class Misjudged(AssertionError):
+    """The judge and enumeration disagree about a pair, or an accepted schedule computes something else."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    program: Program
+    schedule: Schedule
+    step: Transform
+    legal: bool
+
+
+@dataclass
+class Tally:
+    """How often each transformation was legal, illegal, malformed (no order at all) or did not fit."""
+
+    legal: Counter[str] = field(default_factory=Counter)
+    illegal: Counter[str] = field(default_factory=Counter)
+    malformed: Counter[str] = field(default_factory=Counter)
+    unfit: Counter[str] = field(default_factory=Counter)
+    passed: int = 0  # legal ones judged on the way, where an illegal one was looked for
+    exhausted: int = 0  # isl's budget
+
+    @property
+    def pairs(self) -> int:
+        return self.legal.total() + self.illegal.total()
+
+    def __str__(self) -> str:
+        head = f"{'transformation':<16}{'legal':>8}{'illegal':>9}{'malformed':>11}{'not applicable':>16}"
+        rows = [
+            f"{n:<16}{self.legal[n]:>8}{self.illegal[n]:>9}{self.malformed[n]:>11}{self.unfit[n]:>16}"
+            for n in sorted(TRANSFORMS)
+        ]
+        share = 100 * self.illegal.total() / max(self.pairs, 1)
+        total = f"{self.pairs} pairs, {self.illegal.total()} illegal ({share:.1f} %)"
+        total += f", {self.exhausted} beyond isl's budget"
+        passed = f"{self.passed} legal pairs more were judged on the way to illegal ones"
+        return "\n".join([head, *rows, total, passed])
+
+
+def names() -> tuple[str, ...]:
+    """The transformations by number, over and over."""
+    return (*sorted(TRANSFORMS), *_OFTEN)
+
+
+def pair(seed: int, number: int, tally: Tally) -> Pair | None:
+    """The pair of a number; None where nothing fits in many attempts. Raises `Misjudged`."""
+    r = Random(f"{seed}:{number}")
+    name = names()[number % len(names())]
+    tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
+    for _ in range(_ATTEMPTS):
+        program = random_program(r)
+        try:
+            schedule = _prefix(r, program, name)
+            step = candidate(r, schedule, name)
+        except (OutOfBounds, NotApplicable, PolyhedralBlowup):
+            continue
+        if step is None:
+            tally.unfit[name] += 1
+            continue
+        found = _judged(program, schedule, step, tally, f"seed {seed}, pair {number}")
+        if found is None:
+            continue
+        tries -= 1
+        if found.legal and tries > 0:
+            tally.passed += 1
+            continue
+        (tally.legal if found.legal else tally.illegal)[name] += 1
+        return found
+    return None
+
+
+def _prefix(r: Random, program: Program, name: str) -> Schedule:
+    """The program after some legal transformations."""
+    schedule = program.schedule()
+    first = _FIRST.get(name)
+    wanted = list(first or ()) if first is not None else []
+    if first != ():
+        wanted += r.choices(_ANY, k=r.randint(0, 2))
+    for n in wanted:
+        for _ in range(2):
+            step = candidate(r, schedule, n)
+            if step is None:
+                break
+            try:
+                schedule = schedule.apply(step, explain=False)
+                break
+            except (NotApplicable, IllegalSchedule, UsageError, InvalidProgram, PolyhedralBlowup):
+                continue
+    return schedule
+
+
+def _judged(program: Program, schedule: Schedule, step: Transform, tally: Tally, where: str) -> Pair | None:
+    name = type(step).__name__
+    after: Schedule | None = None
+    malformed = False
+    try:
+        after = schedule.apply(step, explain=False)
+    except IllegalSchedule:
+        pass
+    except (NotApplicable, UsageError):
+        tally.unfit[name] += 1
+        return None
+    except PolyhedralBlowup:
+        tally.exhausted += 1
+        return None
+    except InvalidProgram:
+        malformed = True
+    rewritten = step.rewrite(schedule)
+    tree, function = normalise(rewritten.tree), rewritten.function or schedule.function
+    try:
+        expected = all(_is_legal(schedule, function, tree, sizes) for sizes in program.sizes)
+    except BrokenContract:
+        if not malformed:
+            raise _misjudged(
+                program, schedule, step, where, "the tree is malformed, and was judged"
+            ) from None
+        tally.malformed[name] += 1
+        return None
+    except KeyError as error:
+        raise _misjudged(program, schedule, step, where, f"a statement made by it uses {error}") from None
+    if malformed or (after is not None) != expected:
+        verdict = "malformed" if malformed else "legal" if after is not None else "illegal"
+        truth = "legal" if expected else "illegal"
+        raise _misjudged(program, schedule, step, where, f"judged {verdict}, and it is {truth}")
+    if after is not None:
+        _require_values(program, schedule, step, after, where)
+    return Pair(program, schedule, step, expected)
+
+
+def _is_legal(before: Schedule, after: Function, tree: Tree, sizes: dict[str, int]) -> bool:
+    """Whether a rewritten schedule is right by enumeration."""
+    if after != before.function and _signature(after) == _signature(before.function):
+        other = after.order if after.order != before.function.order else None
+        if other is not None and not tree_is_legal(before.function, other, sizes, before.reassociate):
+            return False
+        if not same_sources(before.function, after, sizes):
+            return False
+    return tree_is_legal(after, tree, sizes, before.reassociate)
+
+
+def _signature(f: Function) -> object:
+    return [(s.name, s.axes, s.conditions) for s in f.statements()]
+
+
+def _require_values(
+    program: Program, schedule: Schedule, step: Transform, after: Schedule, where: str
+) -> None:
+    for sizes in program.sizes:
+        terms = Terms(program.reassociate)
+        wanted = outcome(program.function, None, sizes, terms)
+        for reverse in (False, True):
+            got = outcome(after.function, after.tree, sizes, terms, reverse=reverse)
+            if got != wanted:
+                raise _misjudged(
+                    program, schedule, step, where, f"accepted, and computes other values at {sizes}"
+                )
+
+
+def _misjudged(program: Program, schedule: Schedule, step: Transform, where: str, what: str) -> Misjudged:
+    from polydl.poly.treetext import format_tree
+
+    lines = [f"{where}: {step}: {what}", f"reassociate={program.reassociate}", "applied before:"]
+    lines += [f"  {t!r}" for t in schedule.trace]
+    lines += ["statements:", *(f"  {s}" for s in map(_spelled, schedule.function.statements()))]
+    lines += ["order:", format_tree(schedule.function.order) if schedule.function.order else "  as written"]
+    return Misjudged("\n".join([*lines, "tree:", format_tree(schedule.tree)]))
+
+
+def _spelled(s: object) -> str:
+    from polydl.dsl.function import StatementDef
+    from polydl.ir.printer import print_expr
+
+    assert isinstance(s, StatementDef)
+    axes = ", ".join(f"{print_expr(a.lower)} <= {a.name} < {print_expr(a.upper)}" for a in s.axes)
+    index = ", ".join(map(print_expr, s.index))
+    return f"{s.name}[{axes}]: {s.target}[{index}] {s.op or ''}= {s.value}"
