@@ -52,7 +52,12 @@ def refused(
 
 
 def misread(
-    transform: object, names: Iterable[str], function: Function, tree: Tree, violation: ValueViolation
+    transform: object,
+    names: Iterable[str],
+    function: Function,
+    tree: Tree,
+    violation: ValueViolation,
+    repair: tuple[object, ...] = (),
 ) -> IllegalSchedule:
     """The error that refuses `transform` of `function`, with which a statement would read another value."""
     loops = {m.name for m in members(tree)}
@@ -61,7 +66,7 @@ def misread(
     definitions = {s.name: s for s in function.statements()}
     ends = [violation.statement, *(e[0] for e in (violation.wanted, violation.found) if e is not None)]
     text += "".join(f"\n    {spelled(definitions[name], types)}" for name in dict.fromkeys(ends))
-    return refused(transform, violation, where=text)
+    return refused(transform, violation, repair, where=text)
 
 
 def not_applicable(

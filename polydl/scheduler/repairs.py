@@ -3,6 +3,7 @@
 What is looked for, in this order where it fits the request:
 
 privatise     a reduction whose iterations would race gets partial results
+expand        a temporary that iterations share gets a place for each of them
 distribute    the statements that disturb each other get loops of their own
 strip-mine    no more lanes than iterations that do not depend on each other
 elsewhere     the same binding of another loop, the same storage or copy at another loop
@@ -19,12 +20,15 @@ from dataclasses import fields, replace
 from typing import Final
 
 from polydl import poly
+from polydl.dsl import TensorRole
 from polydl.errors import IllegalSchedule, InvalidProgram, NotApplicable, PolyhedralBlowup, UsageError
-from polydl.poly import Violation
+from polydl.poly import ValueViolation, Violation
 from polydl.poly.affine import dim
 from polydl.poly.tree import Sequence, members
 from polydl.scheduler.bindings import Parallel, Vectorize
 from polydl.scheduler.compute import Privatize
+from polydl.scheduler.expansion import Expand
+from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.loops import Distribute, Fuse, Reorder, Split
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
@@ -43,29 +47,38 @@ _CHANGES: Final = 8  # skews or shifts put together, and how far a number is mov
 _LANES: Final = 8  # of a privatised reduction
 
 
-def repair(schedule: Schedule, refused: Transform, violation: Violation) -> Steps:
+def repair(schedule: Schedule, refused: Transform, violation: Violation | ValueViolation) -> Steps:
     """What to apply to `schedule` instead of `refused`, proven legal; () where nothing that was tried is."""
-    for strategy in _strategies(refused):
-        for steps in strategy(schedule, refused, violation):
-            if isinstance(_verdict(schedule, steps), Schedule):
-                return steps
+    for steps in _ideas(schedule, refused, violation):
+        if isinstance(_verdict(schedule, steps), Schedule):
+            return steps
     return ()
+
+
+def _ideas(schedule: Schedule, refused: Transform, violation: Violation | ValueViolation) -> Iterator[Steps]:
+    if isinstance(violation, ValueViolation):
+        yield from _other_storage(refused)
+        return
+    for strategy in _strategies(refused):
+        yield from strategy(schedule, refused, violation)
 
 
 def _strategies(refused: Transform) -> tuple[_Strategy, ...]:
     match refused:
         case Parallel() | Vectorize():
-            return _privatised, _distributed, _strips, _other_loops, _wavefront
+            return _privatised, _expanded, _distributed, _strips, _other_loops, _wavefront
         case Local() | Pack() | ComputeAt():
             return (_elsewhere,)
         case Fuse():
-            return _shifted, _reversed
+            return _shifted, _expanded, _reversed
         case Shift() | Skew():
             return _nearest, _skewed
+        case Contract() | Fold():
+            return ()
         case Reverse():
-            return (_distributed,)
+            return _expanded, _distributed
         case _:
-            return _skewed, _skewed_blindly, _reversed, _distributed
+            return _skewed, _skewed_blindly, _reversed, _expanded, _distributed
 
 
 def _verdict(schedule: Schedule, steps: Steps) -> Schedule | Violation | None:
@@ -292,6 +305,34 @@ def _nearest(schedule: Schedule, t: Transform, violation: Violation) -> Iterator
                 yield (replace(t, factor=factor + change),)
             case _:
                 pass
+
+
+# ---- storage ---------------------------------------------------------------------------------------------------------
+
+
+def _expanded(schedule: Schedule, t: Transform, violation: Violation) -> Iterator[Steps]:
+    """A place of its own for each iteration of the loop at which a temporary is reused, and of those around."""
+    d = violation.dependence
+    loop = _origin(schedule, violation.member)
+    if d is None or not loop or schedule.function.tensor(d.tensor).role is not TensorRole.TEMPORARY:
+        return
+    around = [m.name for m in members(schedule.tree) if {d.source, d.sink} <= {s for s, _ in m.exprs}]
+    loops = around[: around.index(loop) + 1] if loop in around else [loop]
+    for first in range(len(loops) - 1, -1, -1):
+        yield Expand(d.tensor, tuple(loops[first:])), t
+
+
+def _other_storage(t: Transform) -> Iterator[Steps]:
+    """A little more storage than asked for."""
+    match t:
+        case Fold(size=size):
+            yield from ((replace(t, size=size + more),) for more in range(1, _CHANGES + 1))
+        case Contract(axes=axes) if len(axes) > 1:
+            yield from ((replace(t, axes=axes[:k] + axes[k + 1 :]),) for k in range(len(axes)))
+        case Expand(loops=loops) if len(loops) > 1:
+            yield from ((replace(t, loops=loops[:k]),) for k in range(len(loops) - 1, 0, -1))
+        case _:
+            pass
 
 
 # ---- places ----------------------------------------------------------------------------------------------------------

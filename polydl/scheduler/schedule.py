@@ -186,11 +186,7 @@ class Schedule(Queries):
                 raise
             raise not_applicable(t, self.tree, t.names(), refusal) from None
         if wrong is not None:
-            raise (
-                misread(t, t.names(), self.function, self.tree, wrong)
-                if isinstance(wrong, ValueViolation)
-                else illegal(t, self.function, self.tree, wrong, ())
-            )
+            raise self._refusal(t, self.function, self.tree, wrong, explain)
         scop, dependences = self.scop, self.dependences
         if function is None:
             function = self.function
@@ -202,11 +198,20 @@ class Schedule(Queries):
             return Schedule(
                 function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences
             )
+        raise self._refusal(t, function, tree, violation, explain)
+
+    def _refusal(
+        self, t: Transform, function: Function, tree: Tree, wrong: Violation | ValueViolation, explain: bool
+    ) -> IllegalSchedule:
+        """The error for `t`, which would have made `function` run as `tree`."""
         if not explain:
-            raise refused(t, violation)
+            return refused(t, wrong)
         from polydl.scheduler.repairs import repair  # which applies transformations itself
 
-        raise illegal(t, function, tree, violation, repair(self, t, violation))
+        steps = repair(self, t, wrong)
+        if isinstance(wrong, ValueViolation):
+            return misread(t, t.names(), function, tree, wrong, steps)
+        return illegal(t, function, tree, wrong, steps)
 
     def repaired(self, *transforms: Transform) -> Schedule:
         """The transformations applied one after the other, each by its repair where it is illegal as it stands.
@@ -224,7 +229,7 @@ class Schedule(Queries):
         return schedule
 
     def explain(self) -> str:
-        """The schedule in words: the tree with what each loop carries, every dependence with the loop that carries it."""
+        """The schedule in words: the tree with what each loop carries, each dependence with the loop that carries it."""
         from polydl.scheduler.explanation import explain  # which asks questions itself
 
         return explain(self)
