@@ -217,6 +217,7 @@ class FunctionBuilder:
                 next="compute_several() stores tuples",
             )
         inner = result.axes if isinstance(result, Reduce | Arg) else ()
+        _require_distinct(names[0], outer, inner)
         read = [x for e in values for x in loads(e)]
         read += [Load(t.name, index, t.dtype) for t in into or () if len(index) == t.rank]
         axes = closed(names[0], (*outer, *inner), read, self._tensors)
@@ -232,7 +233,6 @@ class FunctionBuilder:
                     )
                 return expand_scan(self, names, axes, result, into, layout)
             case Reduce(op=op, init=init):
-                _require_distinct(names[0], outer, inner)
                 conditions += [c for e in result.conditions for c in _conjuncts(e)]
                 reduction = Reduction(op, tuple(a.name for a in inner), init[0])
                 return self._append(names, axes, conditions, values, reduction, init, into, index, layout)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polydl.dsl.capture_values import Scope
-from polydl.dsl.function import Function
+from polydl.dsl.function import Also, Function
 from polydl.dsl.polyhedral import loads, scop_of, to_affine
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Load
@@ -28,8 +28,9 @@ def prove_bounds(scope: Scope, function: Function, origins: Mapping[str, ast.stm
     computation = function.computation(statement)
     names = [*function.sizes, *(a.name for a in computation.axes)]
     values = dict(zip(names, [*sizes, *instance], strict=True))
-    named = {e for e in loads(computation.value) if e.buffer == array}
-    named |= {function.tensor(computation.target)[computation.index]}
+    parts = [Also(computation.target, computation.index, computation.value), *computation.also]
+    named = {e for x in parts for e in loads(x.value) if e.buffer == array}
+    named |= {function.tensor(x.target)[x.index] for x in parts}
     inside = {id(n) for n in ast.walk(origins[statement])}
     culprits = [n for n, e in scope.places if id(n) in inside and e in named and _cell(e, values) == cell]
     shape = ", ".join(str(to_affine(e)) for e in function.tensor(array).shape)

@@ -24,6 +24,14 @@ def scalar_types(source: Source, body: Sequence[ast.stmt], arrays: Mapping[str, 
                 | ast.AugAssign(target=ast.Name(id=name), value=value)
             ):
                 found.setdefault(name, []).append(value)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                for target, value in zip(names, values, strict=False):
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, []).append(value)
+            case ast.Assign(targets=[_, _, *_] as names, value=value):
+                for target in names:
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, []).append(value)
             case ast.AnnAssign(target=ast.Name(id=name), annotation=note, value=value):
                 given[name] = _annotated(source, note)
                 found.setdefault(name, []).extend([] if value is None else [value])

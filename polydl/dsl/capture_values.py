@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
@@ -17,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 
 from polydl.dsl.capture import Source
-from polydl.dsl.capture_functions import ARITIES, EXTREMES, FUNCTIONS
+from polydl.dsl.capture_functions import BUILTINS, called
 from polydl.dsl.polyhedral import condition_text, from_affine, to_affine
 from polydl.dsl.tensor import Tensor
-from polydl.dtypes import BOOL, F64, INDEX, DType, from_numpy
+from polydl.dtypes import BOOL, F64, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Load, Select, Unary, as_expr, walk
 
@@ -31,8 +32,14 @@ Value = Expr | int | float
 
 _OPERATORS: Final[dict[type[ast.operator], str]] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
-    ast.Pow: "pow",
+    ast.Pow: "pow", ast.BitAnd: "bitand", ast.BitOr: "bitor", ast.BitXor: "bitxor", ast.LShift: "shl",
+    ast.RShift: "shr",
 }  # fmt: skip
+_BITWISE: Final[dict[str, Callable[[int, int], int]]] = {
+    "bitand": operator.and_, "bitor": operator.or_, "bitxor": operator.xor, "shl": operator.lshift,
+    "shr": operator.rshift,
+}  # fmt: skip
+_LOGICAL: Final = {"bitand": "and", "bitor": "or", "bitxor": "ne"}
 _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
@@ -55,7 +62,7 @@ class Scope:
         """The value of an expression that a statement computes."""
         match node:
             case ast.Constant(value=bool() | int() | float() as number):
-                return int(number) if isinstance(number, bool) else number
+                return number
             case ast.Name():
                 return self._name(node)
             case ast.Subscript() | ast.Attribute():
@@ -69,14 +76,14 @@ class Scope:
                 return self.combine(node, _OPERATORS[type(op)], self.value(left), self.value(right))
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 cond = self.condition(test)
-                a, b = self._balanced(node, self.value(body), self.value(orelse))
+                a, b = self.balanced(node, self.value(body), self.value(orelse))
                 return Select(cond, a, b)
+            case ast.UnaryOp(op=ast.Invert(), operand=operand):
+                return self._inverted(node, self.value(operand))
             case ast.Call():
-                return self._call(node)
+                return called(self, node)
             case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
-                raise self.source.error(
-                    node, "a condition stands where a number is needed", next="write 1.0 if … else 0.0"
-                )
+                return self.condition(node)
             case _:
                 raise self.source.error(
                     node,
@@ -93,10 +100,10 @@ class Scope:
     def convert(self, node: ast.AST, value: Value, dtype: DType) -> Expr:
         """`value` as `dtype`: numbers take it, integers become floating-point; anything else is an error."""
         if isinstance(value, int | float):
-            return self._literal(node, value, dtype)
+            return self.literal(node, value, dtype)
         if value.dtype == dtype:
             return value
-        if dtype.is_float and value.dtype.is_integer:
+        if (dtype.is_float and value.dtype.is_integer) or (value.dtype == BOOL and dtype != BOOL):
             return Cast(dtype, value)
         raise self.source.error(
             node,
@@ -105,7 +112,7 @@ class Scope:
             next=f"convert it: np.{dtype.numpy.name}(…)",
         )
 
-    def _literal(self, node: ast.AST, value: int | float, dtype: DType) -> Expr:
+    def literal(self, node: ast.AST, value: int | float, dtype: DType) -> Expr:
         try:
             return as_expr(value, dtype)
         except (InvalidProgram, OverflowError, ValueError):
@@ -149,7 +156,7 @@ class Scope:
         if extent is not None:
             return extent
         if isinstance(node, ast.Attribute):
-            found = self._outer(node)
+            found = self.outer(node)
             if isinstance(found, float | int):
                 return found
             raise self.source.error(
@@ -282,6 +289,17 @@ class Scope:
             ) from None
         return condition
 
+    def outer(self, node: ast.expr) -> Any:
+        """What a name or an attribute of a module outside of the function is; None where it is unknown."""
+        match node:
+            case ast.Name(id=name):
+                return self.outside.get(name, BUILTINS.get(name))
+            case ast.Attribute(value=ast.Name(id=base), attr=attr):
+                module = self.outside.get(base)
+                if isinstance(module, ModuleType) and module.__name__ in ("math", "numpy"):
+                    return getattr(module, attr, None)
+        return None
+
     def condition(self, node: ast.expr) -> Expr:
         match node:
             case ast.BoolOp(op=op, values=values):
@@ -299,7 +317,7 @@ class Scope:
                         raise self.source.error(
                             node, "this comparison cannot be compiled", next="use <, <=, ==, !=, >=, >"
                         )
-                    a, b = self._balanced(node, self.value(x), self.value(y))
+                    a, b = self.balanced(node, self.value(x), self.value(y))
                     one = Binary(_COMPARISONS[type(sign)], a, b)
                     result = one if result is None else Binary("and", result, one)
                 assert result is not None
@@ -307,7 +325,10 @@ class Scope:
             case ast.Constant(value=bool(value)):
                 return Const(value, BOOL)
             case _:
-                raise self.source.error(node, "a condition is needed here", next="compare: … != 0")
+                found = self.value(node)
+                if isinstance(found, int | float) or found.dtype != BOOL:
+                    raise self.source.error(node, "a condition is needed here", next="compare: … != 0")
+                return found
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
@@ -316,10 +337,13 @@ class Scope:
         if isinstance(a, int | float) and isinstance(b, int | float):
             return self._fold(node, op, a, b)
         if op == "pow":
-            return self._power(node, a, b)
-        if op == "div" and _integral(a) and _integral(b):
+            return self.power(node, a, b)
+        if op in _BITWISE:
+            return self._bitwise(node, op, a, b)
+        a, b = _number(a), _number(b)
+        if op == "div" and integral(a) and integral(b):
             a, b = self.convert(node, a, F64), self.convert(node, b, F64)
-        left, right = self._balanced(node, a, b)
+        left, right = self.balanced(node, a, b)
         if op in ("floordiv", "mod") and left.dtype.is_float:
             raise self.source.error(
                 node, f"'{'//' if op == 'floordiv' else '%'}' of floating-point values cannot be compiled",
@@ -342,104 +366,72 @@ class Scope:
                     return a // b
                 case "mod":
                     return a % b
+                case "bitand" | "bitor" | "bitxor" | "shl" | "shr" if isinstance(a, int) and isinstance(
+                    b, int
+                ):
+                    return _BITWISE[op](a, b)
+                case "bitand" | "bitor" | "bitxor" | "shl" | "shr":
+                    raise ValueError("bits are those of integers")
                 case _:
                     result = a**b
                     return result if isinstance(result, int | float) else math.nan
         except (ArithmeticError, ValueError) as error:
             raise self.source.error(node, "a constant expression has no value", why=str(error)) from None
 
-    def _power(self, node: ast.AST, a: Value, b: Value) -> Value:
+    def power(self, node: ast.AST, a: Value, b: Value) -> Value:
         if isinstance(b, int) and not isinstance(a, int | float) and 1 <= b <= 2:
             return a if b == 1 else Binary("mul", a, a)
-        if _integral(a) and _integral(b):
+        if integral(a) and integral(b):
             raise self.source.error(
                 node, "a power of integers cannot be compiled", next="multiply, or convert to float first"
             )
-        return Call("pow", self._balanced(node, a, b))
+        return Call("pow", self.balanced(node, a, b))
 
-    def _balanced(self, node: ast.AST, a: Value, b: Value) -> tuple[Expr, Expr]:
-        """Two operands of one type."""
+    def _bitwise(self, node: ast.AST, op: str, a: Value, b: Value) -> Expr:
+        """`a & b` and the like, of integers; of conditions `&`, `|` and `^`."""
+        left, right = self.balanced(node, a, b)
+        if left.dtype == BOOL and op in _LOGICAL:
+            return Binary(_LOGICAL[op], left, right)
+        if not left.dtype.is_integer:
+            raise self.source.error(node, f"bits of a {left.dtype} cannot be combined", next="use integers")
+        return Binary(op, left, right)
+
+    def _inverted(self, node: ast.AST, value: Value) -> Value:
+        if isinstance(value, int):
+            return ~value
+        if isinstance(value, float) or not (value.dtype.is_integer or value.dtype == BOOL):
+            raise self.source.error(node, "'~' is for integers and conditions", next="use - or not")
+        return Unary("not" if value.dtype == BOOL else "invert", value)
+
+    def balanced(self, node: ast.AST, a: Value, b: Value) -> tuple[Expr, Expr]:
+        """Two operands of one type. A condition that meets a number is 0 or 1, as in Python."""
+        if _is_condition(a) != _is_condition(b) and not (isinstance(a, bool) or isinstance(b, bool)):
+            a, b = _number(a), _number(b)
         if isinstance(a, int | float) and isinstance(b, int | float):
             dtype = F64 if isinstance(a, float) or isinstance(b, float) else INDEX
-            return self._literal(node, a, dtype), self._literal(node, b, dtype)
+            return self.literal(node, a, dtype), self.literal(node, b, dtype)
         if isinstance(a, int | float):
             assert not isinstance(b, int | float)
             dtype = F64 if isinstance(a, float) and b.dtype.is_integer else b.dtype
-            return self._literal(node, a, dtype), self.convert(node, b, dtype)
+            return self.literal(node, a, dtype), self.convert(node, b, dtype)
         if isinstance(b, int | float):
             dtype = F64 if isinstance(b, float) and a.dtype.is_integer else a.dtype
-            return self.convert(node, a, dtype), self._literal(node, b, dtype)
+            return self.convert(node, a, dtype), self.literal(node, b, dtype)
         if a.dtype.is_integer and b.dtype.is_float:
             return self.convert(node, a, b.dtype), b
         return a, self.convert(node, b, a.dtype)
 
-    # -- calls ---------------------------------------------------------------------------------------------------
 
-    def _outer(self, node: ast.expr) -> Any:
-        """What a name or an attribute of a module outside of the function is; None where it is unknown."""
-        match node:
-            case ast.Name(id=name):
-                builtins = {"min": min, "max": max, "abs": abs, "pow": pow, "float": float, "int": int}
-                return self.outside.get(name, builtins.get(name))
-            case ast.Attribute(value=ast.Name(id=base), attr=attr):
-                module = self.outside.get(base)
-                if isinstance(module, ModuleType) and module.__name__ in ("math", "numpy"):
-                    return getattr(module, attr, None)
-        return None
-
-    def _call(self, node: ast.Call) -> Value:
-        extent = self.extent(node)
-        if extent is not None:
-            return extent
-        target = self._outer(node.func)
-        name = getattr(target, "__name__", "")
-        home = getattr(target, "__module__", None) or "numpy"
-        known = target is not None and home.split(".")[0] in ("math", "numpy", "builtins")
-        if node.keywords or not known:
-            raise self.source.error(
-                node,
-                f"'{ast.unparse(node.func)}' cannot be called here",
-                why="a captured program calls functions of math and numpy on single values only",
-                next=f"use one of abs, min, max, {', '.join(sorted(set(FUNCTIONS)))}",
-            )
-        operands = [self.value(a) for a in node.args]
-        if (
-            isinstance(target, type)
-            and (issubclass(target, np.generic) or target in (float, int))
-            and len(operands) == 1
-        ):
-            return self._cast(
-                operands[0], F64 if target is float else INDEX if target is int else from_numpy(target)
-            )
-        if name in ("abs", "fabs", "absolute") and len(operands) == 1:
-            x = operands[0]
-            return abs(x) if isinstance(x, int | float) else Unary("abs", x)
-        if EXTREMES.get(name) and len(operands) >= 2:
-            first, *rest = operands
-            for x in rest:
-                if isinstance(first, int | float) and isinstance(x, int | float):
-                    first = min(first, x) if EXTREMES[name] == "min" else max(first, x)
-                else:
-                    first = Binary(EXTREMES[name], *self._balanced(node, first, x))
-            return first
-        function = FUNCTIONS.get(name)
-        if function == "pow" and len(operands) == 2:
-            return self._power(node, *operands)
-        if function is None or len(operands) != ARITIES.get(function, 1):
-            raise self.source.error(
-                node,
-                f"there is no function {ast.unparse(node.func)} of {len(operands)} values",
-                next=f"use one of abs, min, max, {', '.join(sorted(set(FUNCTIONS)))}",
-            )
-        floats = [x.dtype for x in operands if not isinstance(x, int | float) and x.dtype.is_float]
-        dtype = floats[0] if floats else F64
-        return Call(function, tuple(self.convert(node, x, dtype) for x in operands))
-
-    def _cast(self, value: Value, dtype: DType) -> Expr:
-        if isinstance(value, int | float):
-            return as_expr(float(value) if dtype.is_float else int(value), dtype)
-        return value if value.dtype == dtype else Cast(dtype, value)
+def _is_condition(value: Value) -> bool:
+    return not isinstance(value, int | float) and value.dtype == BOOL
 
 
-def _integral(value: Value) -> bool:
+def _number(value: Value) -> Value:
+    """A condition as 0 or 1; any other value as it is."""
+    if isinstance(value, bool):
+        return int(value)
+    return Cast(INDEX, value) if not isinstance(value, int | float) and value.dtype == BOOL else value
+
+
+def integral(value: Value) -> bool:
     return isinstance(value, int) or (not isinstance(value, float) and value.dtype.is_integer)

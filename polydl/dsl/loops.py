@@ -34,26 +34,23 @@ from polydl.dsl.capture import (
     read_parameters,
 )
 from polydl.dsl.capture_bounds import prove_bounds
-from polydl.dsl.capture_tree import Loop, Node, reduced_axes, simple, sorted_axes, tree_of
+from polydl.dsl.capture_ranges import RESERVED, loop_over
+from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
 from polydl.dsl.capture_types import scalar_types
 from polydl.dsl.capture_values import Scope
-from polydl.dsl.function import Axis, Computation, Function, Reduction
+from polydl.dsl.function import Also, Computation, Function, Reduction
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr
 
 __all__ = ["Captured", "capture"]
 
-_RESERVED: Final = frozenset(  # words of isl's notation
-    (
-        "and", "or", "not", "exists", "implies", "true", "false", "mod", "floor", "floord", "ceild", "min", "max",
-        "infty", "infinity", "NaN", "rat",
-    )
-)  # fmt: skip
 _ASSIGNMENTS: Final[dict[type[ast.operator], str]] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
-    ast.Pow: "pow",
+    ast.Pow: "pow", ast.BitAnd: "bitand", ast.BitOr: "bitor", ast.BitXor: "bitxor", ast.LShift: "shl",
+    ast.RShift: "shr",
 }  # fmt: skip
 _ASSOCIATIVE: Final = frozenset({"add", "mul", "min", "max"})
+_BITWISE: Final = frozenset({"bitand", "bitor", "bitxor"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +119,7 @@ class _Capture:
             extents = tuple(Var(e) if isinstance(e, str) else as_expr(e) for e in shape)
             self.scope.arrays[p.name] = Tensor(p.name, p.dtype, extents, TensorRole.INPUT)
         for name in (*numbers, *self.scope.arrays):
-            if name in _RESERVED:
+            if name in RESERVED:
                 raise self.source.error(
                     self.source.tree, f"the name '{name}' is reserved", next=f"call it {name}_"
                 )
@@ -153,8 +150,13 @@ class _Capture:
                     self._block(branch, nodes)
                     self.guards.pop()
                 self.depth -= 1
+            case ast.Assign(targets=[ast.Tuple() | ast.List() as target], value=value):
+                if not self._is_shape(target, value):
+                    self._assign_tuple(s, target.elts, _items(value), nodes)
             case ast.Assign(targets=[target], value=value):
                 self._assign(s, target, value, nodes)
+            case ast.Assign(targets=targets, value=value):
+                self._assign_tuple(s, targets, [value] * len(targets), nodes)
             case ast.AnnAssign(target=target, value=value) if value is not None:
                 self._assign(s, target, value, nodes)
             case ast.AugAssign(target=target, op=op, value=value) if type(op) in _ASSIGNMENTS:
@@ -185,7 +187,10 @@ class _Capture:
                 "store the result in an array parameter",
             ),
             "expr": ("an expression by itself computes nothing", "assign it to an array element"),
-            "assign": ("several targets are assigned at once", "write one assignment for each"),
+            "functiondef": (
+                "only the loops of one function are read",
+                "write its statements where it is called",
+            ),
         }.get(name, ("it is no part of a static control part", "use for, if, assignments and assert"))
         raise self.source.error(s, f"a statement of kind '{name}' cannot be compiled", why, then)
 
@@ -215,7 +220,7 @@ class _Capture:
             raise self.source.error(
                 s.target, f"the iterator {name} is also assigned to", next="use another name for the value"
             )
-        loop, iterator = self._range(s.iter, name)
+        loop, iterator = loop_over(self.scope, s.iter, name)
         nodes.append(loop)
         self.loops.append(loop)
         self.scope.numbers[name] = iterator
@@ -225,56 +230,9 @@ class _Capture:
         self.scope.finished.add(name)
         self.loops.pop()
 
-    def _range(self, node: ast.expr, name: str) -> tuple[Loop, Expr]:
-        """The loop over a `range`, and the value of its iterator there."""
-        match node:
-            case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]) if 1 <= len(arguments) <= 3:
-                pass
-            case _:
-                raise self.source.error(node, "a loop must run over a range", next=f"for {name} in range(…)")
-        start: ast.expr = arguments[0] if len(arguments) > 1 else ast.copy_location(ast.Constant(0), node)
-        stop = arguments[0] if len(arguments) == 1 else arguments[1]
-        step = self.scope.value(arguments[2]) if len(arguments) == 3 else 1
-        if not isinstance(step, int) or step == 0:
-            raise self.source.error(
-                arguments[2], "the step of a loop must be a constant other than 0", next="write the number"
-            )
-        ascending = step > 0
-        firsts = self._bounds(start, "max" if ascending else "min")
-        lasts = self._bounds(stop, "min" if ascending else "max")
-        axis = name if name not in _RESERVED else f"{name}_"
-        var = Var(axis)
-        if step == 1:
-            more = (*(var >= x for x in firsts[1:]), *(var < x for x in lasts[1:]))
-            return Loop(Axis(axis, firsts[0], lasts[0]), more, 1), var
-        if step == -1:
-            more = (*(var <= x for x in firsts[1:]), *(var > x for x in lasts[1:]))
-            return Loop(Axis(axis, simple(lasts[0] + 1), simple(firsts[0] + 1)), more, -1), var
-        if len(firsts) > 1:
-            raise self.source.error(
-                start, "a loop with a step starts at one value", next="start at one affine expression"
-            )
-        iterator = simple(firsts[0] + var * step)
-        distance = lasts[0] - firsts[0] if ascending else firsts[0] - lasts[0]
-        count = simple((distance + (abs(step) - 1)) // abs(step))
-        more = tuple(iterator < x if ascending else iterator > x for x in lasts[1:])
-        return Loop(Axis(axis, as_expr(0), count), more, 1), iterator
-
-    def _bounds(self, node: ast.expr, extreme: str) -> list[Expr]:
-        """The affine expressions whose `extreme` is a bound."""
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
-                name == extreme and len(arguments) > 1
-            ):
-                return [e for a in arguments for e in self._bounds(a, extreme)]
-            case _:
-                return [self.scope.affine(node, "a bound of a loop")]
-
     # -- assignments ---------------------------------------------------------------------------------------------
 
     def _assign(self, s: ast.stmt, target: ast.expr, value: ast.expr, nodes: list[Node]) -> None:
-        if self._is_shape(target, value):
-            return
         once = (
             isinstance(target, ast.Name) and self.counts[target.id] == 1 and not isinstance(s, ast.AnnAssign)
         )
@@ -290,6 +248,25 @@ class _Capture:
                 self._store(s, tensor, index, op, self.scope.typed(rest, tensor.dtype), nodes)
             case None:
                 self._store(s, tensor, index, None, self.scope.typed(value, tensor.dtype), nodes)
+
+    def _assign_tuple(
+        self, s: ast.stmt, targets: Sequence[ast.expr], values: Sequence[ast.expr] | None, nodes: list[Node]
+    ) -> None:
+        """`a, b = x, y` and `a = b = x`: every value is computed before the first of them is stored."""
+        if values is None or len(values) != len(targets) or any(isinstance(t, ast.Starred) for t in targets):
+            raise self.source.error(
+                s, f"{len(targets)} places are assigned at once, not to as many values",
+                next="write as many values as places: a, b = x, y",
+            )  # fmt: skip
+        places = [self._target(t) for t in targets]
+        parts = [
+            Also(tensor.name, index, self.scope.typed(value, tensor.dtype))
+            for (tensor, index), value in zip(places, values, strict=True)
+        ]
+        (tensor, index), *rest = places
+        for other, _ in rest:
+            self._written(other)
+        self._store(s, tensor, index, None, parts[0].value, nodes, tuple(parts[1:]))
 
     def _is_shape(self, target: ast.expr, value: ast.expr) -> bool:
         """`n, m = A.shape`: the sizes get other names."""
@@ -332,7 +309,8 @@ class _Capture:
 
     def _update(self, s: ast.stmt, target: ast.expr, op: str, value: ast.expr, nodes: list[Node]) -> None:
         tensor, index = self._target(target)
-        if op in _ASSOCIATIVE or op == "sub":
+        bits = op in _BITWISE and tensor.dtype.is_integer
+        if op in _ASSOCIATIVE or op == "sub" or bits:
             term = self.scope.typed(value, tensor.dtype)
             self._store(s, tensor, index, "add" if op == "sub" else op, -term if op == "sub" else term, nodes)
         else:
@@ -368,11 +346,10 @@ class _Capture:
         op: str | None,
         value: Expr,
         nodes: list[Node],
+        also: tuple[Also, ...] = (),
     ) -> None:
         """A statement under the loops and conditions at hand."""
-        if tensor.role is TensorRole.INPUT:
-            tensor = replace(tensor, role=TensorRole.INOUT)
-            self.scope.arrays[tensor.name] = tensor
+        self._written(tensor)
         name = f"S{len(self.computations) + 1}"
         if name in self.scope.arrays or name in self.scope.numbers:
             name = f"{name}_"
@@ -383,16 +360,22 @@ class _Capture:
             value = Binary(op, tensor[index], value)
         conditions = (*(c for loop in self.loops for c in loop.conditions), *self.guards)
         self.computations.append(
-            Computation(name, sorted_axes(axes, reduced), conditions, tensor.name, index, value, reduction)
+            Computation(
+                name, sorted_axes(axes, reduced), conditions, tensor.name, index, value, reduction, also
+            )
         )
         self.origins[name] = s
         nodes.append(name)
+
+    def _written(self, tensor: Tensor) -> None:
+        if tensor.role is TensorRole.INPUT:
+            self.scope.arrays[tensor.name] = replace(tensor, role=TensorRole.INOUT)
 
     # -- the function --------------------------------------------------------------------------------------------
 
     def _function(self, nodes: list[Node]) -> Function:
         sizes = tuple(n for n, v in self.scope.numbers.items() if v == Var(n))
-        used = {c.target for c in self.computations}
+        used = {t for c in self.computations for t in (c.target, *(x.target for x in c.also))}
         tensors = tuple(
             t for t in self.scope.arrays.values() if t.role is not TensorRole.TEMPORARY or t.name in used
         )
@@ -405,6 +388,10 @@ class _Capture:
             (*positive, *self.conditions) if sizes else (),
             tree_of(nodes),
         )
+
+
+def _items(node: ast.expr) -> list[ast.expr] | None:
+    return node.elts if isinstance(node, ast.Tuple | ast.List) else None
 
 
 def _loaded(node: ast.expr) -> ast.expr:

@@ -229,6 +229,61 @@ def gather(table: "f64[M]", where: "i64[N]", out: "f64[N]") -> None:
         out[i] = table[where[i]]
 
 
+def flags(a: "bool[N]", b: "bool[N]", x: "f64[N]", count: "i64[N]") -> None:
+    """Conditions as values, values as conditions, and conditions among numbers."""
+    for i in range(N):
+        a[i] = (a[i] and not b[i]) or x[i] > 1.0
+        b[i] |= x[i] < 0.0 or math.isnan(x[i])
+        count[i] += (x[i] > 0.0) + 2 * a[i]
+        x[i] = x[i] if a[i] else np.where(b[i] != a[i], -x[i], x[i] * (i % 2 == 0))
+
+
+def bits(a: "i64[N]", b: "i64[N]", fold: "i64[3]") -> None:
+    """Bits of integers, also folded over an array."""
+    for i in range(N):
+        a[i] = (a[i] & 7) | (i << 3) ^ (b[i] >> 1)
+        b[i] = ~b[i] + (1 << 4 | 3)
+    for i in range(N):
+        fold[0] &= a[i]
+        fold[1] |= a[i]
+        fold[2] ^= b[i]
+
+
+def exchanges(A: "f64[N]", B: "f64[N]", F: "f64[N]") -> None:
+    """Several places assigned at once, each value computed before any is stored."""
+    for i in range(N // 2):
+        A[i], A[N - 1 - i] = A[N - 1 - i], A[i]
+    for i in range(N):
+        A[i], B[i] = B[i], A[i] + i
+    for i in range(1, N):
+        B[i] = F[i] = F[i] * 0.5 + B[i - 1]
+    x, y = 0.0, 1.0
+    for i in range(N):
+        x, y = y, x + y
+        F[i] = x
+
+
+def towards_zero(A: "f64[N, N]", total: "f64[1]") -> None:
+    """Triangles walked from their ends, scalars carried through two loops, a scalar that is set on the way."""
+    s = 0.0
+    for i in range(N - 1, -1, -1):
+        t = A[i, i]
+        for j in range(N - 1, i, -2):
+            A[i, j] = A[j, i] + t
+            if not (i < j <= N - 2 or i == 0) and j % 3 != 1:
+                s += t * A[i, j]
+                t = t * 0.5
+        s = s * 0.9
+    for _ in range(1):
+        total[0] = s
+
+
+def rounding(x: "f64[N]", y: "f64[N]") -> None:
+    for i in range(N):
+        y[i] = round(x[i]) + np.rint(x[i] * 2.0) + math.trunc(x[i]) + np.sign(x[i]) + math.hypot(x[i], 2.0)
+        y[i] += np.square(x[i]) + math.log2(abs(x[i]) + 1.0) + math.log10(abs(x[i]) + 2.0) + math.exp2(x[i])
+
+
 def _gemm(rng: np.random.Generator, N: int, M: int, K: int) -> dict[str, Any]:
     r = rng.standard_normal
     return {"alpha": 1.5, "beta": 0.5, "C": r((N, M)), "A": r((N, K)), "B": r((K, M))}
@@ -300,6 +355,23 @@ PROGRAMS: dict[str, Program] = {
             },
             "N",
         ),
+        Program(
+            flags,
+            lambda g, N: {
+                **{n: g.integers(0, 2, N).astype(bool) for n in "ab"},
+                "x": g.standard_normal(N),
+                "count": g.integers(0, 3, N),
+            },
+            "N",
+        ),
+        Program(
+            bits,
+            lambda g, N: {**{n: g.integers(-99, 99, N) for n in "ab"}, "fold": g.integers(-99, 99, 3)},
+            "N",
+        ),
+        Program(exchanges, lambda g, N: {n: g.standard_normal(N) for n in "ABF"}, "N", 0, 9),
+        Program(towards_zero, lambda g, N: {"A": g.standard_normal((N, N)), "total": np.zeros(1)}, "N"),
+        Program(rounding, lambda g, N: {n: g.standard_normal(N) for n in "xy"}, "N"),
         Program(
             gather,
             lambda g, M, N: {"table": g.standard_normal(M), "where": g.integers(0, M, N), "out": np.zeros(N)},

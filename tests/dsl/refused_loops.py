@@ -150,6 +150,61 @@ def nothing(A: "f64[N]") -> None:
     pass
 
 
+def unequal_tuple(A: "f64[N]", B: "f64[2]") -> None:
+    for i in range(N):
+        A[i], A[0] = B
+
+
+def slices_updated(A: "f64[N]", B: "f64[N]") -> None:
+    A[:] += B[:]
+
+
+def inner_function(A: "f64[N]") -> None:
+    def twice(x):
+        return 2.0 * x
+
+    for i in range(N):
+        A[i] = twice(A[i])
+
+
+def over_enumerate(A: "f64[N]") -> None:
+    for i, x in enumerate(A):
+        A[i] = x
+
+
+def returns_early(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 1.0
+        return
+
+
+def comprehension(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = sum(A[j] for j in range(i))
+
+
+def alias(A: "f64[N]", B: "f64[N]") -> None:
+    C = A
+    for i in range(N):
+        B[i] = C[i]
+
+
+def bits_of_floats(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = A[i] & A[0]
+
+
+def number_as_condition(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = 1.0 if A[i] else 2.0
+
+
+def stepped_maximum(A: "f64[N]") -> None:
+    for i in range(N):
+        for j in range(max(i, 3), N, 2):
+            A[j] += 1.0
+
+
 REFUSED = {
     f.__name__: f
     for f in (
@@ -157,6 +212,7 @@ REFUSED = {
         store_through_array, while_loop, breaks, returns, condition_on_data, over_elements, variable_step,
         leaves_the_array, first_of_none, slices, whole_array, too_few_subscripts, unknown_function, unknown_name,
         mixed_types, iterator_after_loop, hidden_iterator, assigned_parameter, fraction_in_integers, late_assert,
-        nothing,
+        nothing, unequal_tuple, slices_updated, inner_function, over_enumerate, returns_early, comprehension, alias,
+        bits_of_floats, number_as_condition, stepped_maximum,
     )
 }  # fmt: skip
