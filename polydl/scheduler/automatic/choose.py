@@ -15,6 +15,7 @@ from polydl.dsl.function import Function
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
 from polydl.poly.tree import statements_below
 from polydl.scheduler.automatic.contractions import contractions
+from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
 from polydl.scheduler.automatic.plain import plain_loops
 from polydl.scheduler.automatic.predict import predicted_time
@@ -28,7 +29,14 @@ from polydl.targets import Target
 
 __all__ = ["STRATEGIES", "candidates", "optimize"]
 
-STRATEGIES: Final[tuple[Strategy, ...]] = (plain_loops, row_streams, register_tiles, contractions, wavefronts)
+STRATEGIES: Final[tuple[Strategy, ...]] = (
+    plain_loops,
+    distributed_loops,
+    row_streams,
+    register_tiles,
+    contractions,
+    wavefronts,
+)
 
 _MARGIN: Final = (
     0.9  # a candidate must be predicted to take less than this share of the original order's time

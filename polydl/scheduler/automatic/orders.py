@@ -1,4 +1,5 @@
-"""The orders that automatic scheduling starts from: as written, and what isl's scheduler makes of the dependences."""
+"""The orders that automatic scheduling starts from: as written, with temporaries that have a place for each
+iteration and neighbouring nests in one, and what isl's scheduler makes of the dependences."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
 from polydl.poly.affine_schedule import BandFacts, SchedulerOptions, affine_schedule
 from polydl.poly.treetext import format_tree
 from polydl.scheduler.affine_order import AffineOrder
+from polydl.scheduler.automatic.distribution import private_places
 from polydl.scheduler.automatic.sharing import share_passes
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
@@ -24,19 +26,24 @@ def orders(plain: Schedule, operations: int) -> Iterator[tuple[Schedule, tuple[B
     `operations` bounds isl's scheduler for each; an order that needs more is left out.
     """
     yield plain, ()
-    seen = {plain.tree}
-    shared = share_passes(plain)
-    if shared.tree not in seen:
-        seen.add(shared.tree)
-        yield shared, ()
+    private = private_places(plain)
+    seen = {plain}
+    for schedule in (private, share_passes(private)):
+        if schedule not in seen:
+            seen.add(schedule)
+            yield schedule, ()
     for options in _VARIANTS:
         try:
             order = affine_schedule(
-                plain.scop, plain.dependences, options, reassociate=plain.reassociate, operations=operations
+                private.scop,
+                private.dependences,
+                options,
+                reassociate=plain.reassociate,
+                operations=operations,
             )
         except (NotApplicable, PolyhedralBlowup, InvalidProgram):
             continue
-        schedule = attempt(plain, AffineOrder(format_tree(order.tree)))
-        if schedule is not None and schedule.tree not in seen:
-            seen.add(schedule.tree)
-            yield schedule, order.bands
+        found = attempt(private, AffineOrder(format_tree(order.tree)))
+        if found is not None and all(found.tree != s.tree for s in seen):
+            seen.add(found)
+            yield found, order.bands
