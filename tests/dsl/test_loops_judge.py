@@ -74,4 +74,4 @@ def test_accepted_transformations_keep_the_results(name: str) -> None:
                 buffers[t.name], wanted[t.name], rtol=rtol, atol=rtol, err_msg=f"{name}: {steps}"
             )
     assert accepted
-    assert refused or name == "single"  # element-wise work and a sum go in any order
+    assert refused or name in ("single", "flags", "bits", "rounding")  # element-wise work goes in any order
