@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from polydl.artifact import Artifact, StepInfo
+from polydl.codegen.ahead import merged
 from polydl.codegen.passes import Transpose, Unroll, Vectorize, accumulate, distribute, flatten, promote
 from polydl.codegen.passes.walk import contains
 from polydl.codegen.program import Program, Slot, Space
@@ -34,7 +35,7 @@ LARGEST_STACK_BUFFER: Final = 32 * 1024
 def lower(kernel: Kernel, target: Target) -> Kernel:
     """The kernel that one thread runs, spelled for the target: threads, vectors, unrolled loops."""
     flat = distribute(flatten(kernel))
-    return promote(accumulate(Unroll()(Vectorize(target)(Transpose(target)(flat)))))
+    return promote(accumulate(merged(Unroll()(Vectorize(target)(Transpose(target)(flat))))))
 
 
 def symbol(name: str) -> str:

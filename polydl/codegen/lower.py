@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from polydl import poly
+from polydl.codegen.ahead import prefetches
 from polydl.codegen.instances import at_once, bounds_checks, guarded_loads
 from polydl.config import verify_passes
 from polydl.dsl.function import StatementDef
@@ -52,6 +53,7 @@ from polydl.ir.verify import verify
 from polydl.poly import Allocate, Ast, BlockNode, CallNode, ForNode, IfNode, Member, Node, Op, Path
 from polydl.poly.affine import Affine
 from polydl.poly.model import Access, Box
+from polydl.scheduler.prefetch import prefetched
 from polydl.scheduler.schedule import Schedule
 from polydl.vocabulary import Binding, Memory
 
@@ -93,6 +95,7 @@ class _Lowering:
     windows: dict[str, _Window] = field(init=False, default_factory=dict)
     checks: dict[str, int] = field(init=False, default_factory=dict)
     inside_parallel: bool = field(init=False, default=False)
+    steps: dict[str, int] = field(init=False, default_factory=dict)  # of the loops around
     names: dict[str, Expr] = field(
         init=False, default_factory=dict
     )  # isl iterator -> its value, of the loops around
@@ -231,6 +234,7 @@ class _Lowering:
                 if member.binding in (Binding.VECTOR, Binding.UNROLL):
                     first, end, step, length, guard = self._spelled(member, node.iterator, first, end, step)
                 self.inside_parallel |= member.binding is Binding.PARALLEL
+                self.steps[member.name] = step
                 inner = self._node(body, d + 1, placed)
                 inner = inner if guard is None else If(guard, inner)
                 self.names, self.inside_parallel = outer
@@ -347,7 +351,9 @@ class _Lowering:
             index = address(place.target, [substitute(i, bindings) for i in place.index])
             stores.append(Store(place.target, index, transform(substitute(place.value, bindings), access)))
         checks = [replace(g, cond=transform(substitute(g.cond, bindings), access)) for g in guards]
-        return block([*checks, at_once(stores)])
+        shapes = {t.name: t.storage.shape for t in self.schedule.function.tensors}
+        ahead = prefetches(stores, prefetched(path), shapes, self.steps)
+        return block([*checks, *ahead, at_once(stores)])
 
     def _bounds_checks(self, definition: StatementDef) -> list[Check]:
         """Run-time checks of the subscripts in a statement that are not affine, over its iterators."""

@@ -181,7 +181,10 @@ def _storage_violation(
 
 def _apart(scop: Scop, dependence: Dependence, tensor: str, p: Path, q: Path) -> Violation | None:
     """A pair that meets in an element of `tensor` from two arrivals at its allocation."""
-    depth = max(d for d, node in p.allocations if node.tensor == tensor)
+    depths = [d for d, node in p.allocations if node.tensor == tensor]
+    if not depths:
+        return None  # a path without instances: every other one is inside the allocation
+    depth = max(depths)
     one_node = depth <= common_coordinates(p, q)
     meeting, loops = _meet(scop, p, q, depth)
     parts, iterators = _pieces(scop, dependence)

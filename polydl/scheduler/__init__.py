@@ -5,6 +5,7 @@ from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.folding import Contract, Fold
+from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
@@ -13,6 +14,7 @@ from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.pictures import picture
 from polydl.scheduler.placement import ComputeAt
+from polydl.scheduler.prefetch import Prefetch
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
@@ -37,10 +39,12 @@ __all__ = [
     "Pack",
     "Parallel",
     "PartialSums",
+    "Prefetch",
     "Privatize",
     "Reorder",
     "Reverse",
     "Rewritten",
+    "RunFirst",
     "Schedule",
     "Separate",
     "SeparateTiles",

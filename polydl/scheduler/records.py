@@ -14,6 +14,7 @@ from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.folding import Contract, Fold
+from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
 from polydl.scheduler.motion import Reverse, Shift, Skew
@@ -21,6 +22,7 @@ from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.placement import ComputeAt
+from polydl.scheduler.prefetch import Prefetch
 from polydl.scheduler.schedule import Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
 from polydl.scheduler.unimodular import Unimodular
@@ -31,9 +33,10 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted, IndexSetSplit, Inline,
-        Local, Pack, Parallel, PartialSums, Privatize, Reorder, Reverse, Separate, SeparateTiles, Sequential, SetLayout, SetMemory,
-        Shift, Skew, Split, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
+        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted,
+        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Reorder, Reverse, RunFirst,
+        Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unimodular, Unroll,
+        UnrollAndJam, Vectorize,
     )
 }  # fmt: skip
 

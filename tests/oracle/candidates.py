@@ -60,8 +60,8 @@ Maker = Callable[[Random, Schedule], Transform | None]
 
 # They change no order and no value, take back a binding, or look for what is legal themselves.
 ALWAYS_LEGAL: Final = frozenset({
-    "Accumulate", "Collapse", "FuseShifted", "IndexSetSplit", "Inline", "Privatize", "Sequential", "SetLayout",
-    "SetMemory", "Split", "Unroll",
+    "Accumulate", "Collapse", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Sequential",
+    "SetLayout", "SetMemory", "Split", "Unroll",
 })  # fmt: skip
 _TARGET: Final = parse("x86-64-avx2")
 
