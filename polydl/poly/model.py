@@ -57,6 +57,10 @@ class Scop:
     tensors: tuple[tuple[str, Box], ...]
     statements: tuple[Statement, ...]
 
+    def __hash__(self) -> int:
+        """Of little, for it is asked for often: caches are keyed by the whole model."""
+        return hash((self.parameters, self.context, len(self.tensors), len(self.statements)))
+
     def statement(self, name: str) -> Statement:
         return next(s for s in self.statements if s.name == name)
 
