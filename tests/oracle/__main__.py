@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 
 from tests.oracle.pairs import Misjudged, Tally, pair
 
@@ -21,7 +22,10 @@ def main() -> int:
             missing += pair(options.seed, number, tally) is None
         except Misjudged as error:
             wrong += 1
-            print(error, end="\n\n")
+            print(error, end="\n\n", flush=True)
+        except Exception:  # an error that is no refusal is one of the package too
+            wrong += 1
+            print(f"seed {options.seed}, pair {number}:\n{traceback.format_exc()}", flush=True)
     print(tally)
     print(f"{missing} numbers without a pair, {wrong} misjudged, {time.perf_counter() - begin:.0f} s")
     return 1 if wrong else 0

@@ -262,27 +262,38 @@ class Terms:
     def __init__(self, reassociate: bool) -> None:
         self.reassociate = reassociate
         self.numbers: dict[object, int] = {}
-        self.sums: dict[int, tuple[str, tuple[int, ...]]] = {}
+        self.terms: list[tuple[object, ...]] = []
 
     def term(self, *parts: object) -> int:
-        return self.numbers.setdefault(parts, len(self.numbers))
+        if parts not in self.numbers:
+            self.numbers[parts] = len(self.terms)
+            self.terms.append(parts)
+        return self.numbers[parts]
 
     def combined(self, op: str, old: int, new: int) -> int:
-        """`old op new` of a reduction's update."""
+        """`old op new` of a reduction's update; free of order, a sum is the bag of all its summands."""
         if not self.reassociate:
             return self.term(op, old, new)
-        parts = [p for x in (old, new) for p in self._parts(op, x)]
-        if len(parts) == 1:
-            return parts[0]
-        number = self.term("reduced", op, tuple(sorted(parts)))
-        self.sums[number] = op, tuple(sorted(parts))
-        return number
+        parts = sorted(p for x in (old, new) for p in self._parts(op, x))
+        return parts[0] if len(parts) == 1 else self.term("reduced", op, tuple(parts))
 
     def _parts(self, op: str, x: int) -> tuple[int, ...]:
-        kind, parts = self.sums.get(x, ("", ()))
-        if kind == op:
-            return parts
-        return () if x in (self.numbers.get(("constant", v)) for v in _NEUTRAL[op]) else (x,)
+        match self.terms[x]:
+            case ("reduced", kind, tuple() as parts) if kind == op:
+                return parts
+            case ("constant", value) if value in _NEUTRAL[op]:
+                return ()
+            case ("add", int() as a, int() as b) if op == "add":
+                return self._parts(op, a) + self._parts(op, b)
+            case ("sub", int() as a, int() as b) if op == "add":
+                return self._parts(op, a) + self._negated(self._parts(op, b))
+            case ("neg", int() as a) if op == "add":
+                return self._negated(self._parts(op, a))
+            case _:
+                return (x,)
+
+    def _negated(self, parts: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(p[1] if (p := self.terms[x])[0] == "neg" else self.term("neg", x) for x in parts)  # type: ignore[misc]
 
 
 _NEUTRAL = {"add": (0.0, 0), "mul": (1.0, 1), "max": (float("-inf"),), "min": (float("inf"),)}

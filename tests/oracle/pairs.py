@@ -51,6 +51,7 @@ _FIRST: Final = {  # what makes a transformation fit more often
     "Distribute": ("Fuse", "Fuse"),
     "Shift": ("Fuse",),
     "PartialSums": ("Split",),
+    "SplitSum": ("Reverse", "Reverse", "Reorder"),
     "Accumulate": (),
     "Privatize": (),
 }
