@@ -70,10 +70,9 @@ class Answer:
     @property
     def repair(self) -> tuple[Transform, ...]:
         """What to apply instead, proven legal; () where nothing that was tried is, or nothing is wrong."""
-        from polydl.poly import Violation
         from polydl.scheduler.repairs import repair
 
-        if self.before is None or not isinstance(self.violation, Violation):
+        if self.before is None or self.violation is None:
             return ()
         return repair(self.before, self.request, self.violation)
 

@@ -44,6 +44,7 @@ _Strategy = Callable[[Schedule, Transform, Violation], Iterator[Steps]]
 
 _FACTORS: Final = (1, -1, 2, -2, 3, -3, 4)  # of skews, when no distance says which
 _CHANGES: Final = 8  # skews or shifts put together, and how far a number is moved
+_LITTLE: Final = 4  # a delay by more is hardly a fusion
 _LANES: Final = 8  # of a privatised reduction
 
 
@@ -70,11 +71,13 @@ def _strategies(refused: Transform) -> tuple[_Strategy, ...]:
         case Local() | Pack() | ComputeAt():
             return (_elsewhere,)
         case Fuse():
-            return _shifted, _expanded, _reversed
+            return _shifted_a_little, _reversed, _shifted, _expanded
         case Shift() | Skew():
             return _nearest, _skewed
         case Contract() | Fold():
             return ()
+        case Distribute():
+            return (_expanded,)
         case Reverse():
             return _expanded, _distributed
         case _:
@@ -148,6 +151,12 @@ def _wavefront(schedule: Schedule, t: Transform, violation: Violation) -> Iterat
                 inside = names.index(other) > names.index(t.loop)
                 order: Steps = (Reorder((other, t.loop)),) if inside else ()
                 yield Skew(t.loop, other, factor), *order, t
+    for factor in _FACTORS:
+        for other in names:
+            if other != t.loop:
+                inside = names.index(other) < names.index(t.loop)
+                order = (Reorder((t.loop, other)),) if inside else ()
+                yield Skew(other, t.loop, factor), *order, _bound(t, other)
 
 
 # ---- the order of statements -----------------------------------------------------------------------------------------
@@ -215,6 +224,13 @@ def _shifted(schedule: Schedule, t: Transform, violation: Violation) -> Iterator
         if not isinstance(verdict, Violation):
             return
         violation = verdict
+
+
+def _shifted_a_little(schedule: Schedule, t: Transform, violation: Violation) -> Iterator[Steps]:
+    for steps in _shifted(schedule, t, violation):
+        if any(isinstance(s, Shift) and s.amount > _LITTLE for s in steps):
+            return
+        yield steps
 
 
 def _delays(schedule: Schedule, t: Fuse, delays: list[int]) -> Steps:
@@ -292,7 +308,9 @@ def _reversed(schedule: Schedule, t: Transform, violation: Violation) -> Iterato
     loops = [m.name for m in schedule.band(base).members] if base else []
     loops += [n for n in t.names() if n not in loops and n in {m.name for m in members(schedule.tree)}]
     for loop in loops:
-        yield Reverse(loop), t
+        # Backwards from nowhere, a loop would only be out of the other's way.
+        if not isinstance(t, Fuse) or schedule.member_range(loop) is not None:
+            yield Reverse(loop), t
 
 
 def _nearest(schedule: Schedule, t: Transform, violation: Violation) -> Iterator[Steps]:
@@ -313,7 +331,7 @@ def _nearest(schedule: Schedule, t: Transform, violation: Violation) -> Iterator
 def _expanded(schedule: Schedule, t: Transform, violation: Violation) -> Iterator[Steps]:
     """A place of its own for each iteration of the loop at which a temporary is reused, and of those around."""
     d = violation.dependence
-    loop = _origin(schedule, violation.member)
+    loop = _origin(schedule, violation.member) or (t.loop if isinstance(t, Distribute) else "")
     if d is None or not loop or schedule.function.tensor(d.tensor).role is not TensorRole.TEMPORARY:
         return
     around = [m.name for m in members(schedule.tree) if {d.source, d.sink} <= {s for s, _ in m.exprs}]
