@@ -9,7 +9,7 @@ from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop
 from polydl.poly.sets import from_isl, header, restrict
 
-__all__ = ["image"]
+__all__ = ["image", "same_domain"]
 
 
 @guarded
@@ -36,3 +36,15 @@ def image(
         if value is not None:
             result += [value, -value] if constraint.is_equality() else [value]
     return tuple(result)
+
+
+@guarded
+def same_domain(first: Scop, second: Scop, statement: str) -> bool:
+    """Whether a statement has the same instances in both models, iterators matched by name."""
+    a, b = first.statement(statement), second.statement(statement)
+    order = ", ".join(a.iterators)
+    sets = []
+    for scop, s in ((first, a), (second, b)):
+        onto = map_of(f"{header(scop.parameters)}{{ {s.name}[{', '.join(s.iterators)}] -> [{order}] }}")
+        sets.append(onto.intersect_domain(restrict(scop, s, ())).range())
+    return bool(sets[0].is_equal(sets[1]))

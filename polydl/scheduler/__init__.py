@@ -8,6 +8,7 @@ from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
+from polydl.scheduler.meaning import Rebase
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
@@ -19,6 +20,7 @@ from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.terms import SplitSum
 from polydl.scheduler.unimodular import Unimodular
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "PartialSums",
     "Prefetch",
     "Privatize",
+    "Rebase",
     "Reorder",
     "Reverse",
     "Rewritten",
@@ -54,6 +57,7 @@ __all__ = [
     "Shift",
     "Skew",
     "Split",
+    "SplitSum",
     "Tile",
     "Transform",
     "Unimodular",

@@ -1,4 +1,4 @@
-"""What a function means where a transformation changes its statements: new ones get their place in the original order.
+"""What a function means: its original order, where transformations change it or put new statements into it.
 
 A transformation that adds statements may only do so where the function computes the same with them, run in its original
 order. The judge then compares the schedule with that order, as always.
@@ -7,18 +7,91 @@ order. The judge then compares the schedule with that order, as always.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import count
 
 from polydl import poly
 from polydl.dsl.function import Function
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine
 from polydl.poly.model import AccessKind, DependenceKind
-from polydl.poly.tree import Band, Filter, Leaf, Member, Selection, Tree, statements_below
+from polydl.poly.tree import (
+    Allocate,
+    Band,
+    Filter,
+    Leaf,
+    Member,
+    Selection,
+    Tree,
+    members,
+    statements_below,
+    walk,
+)
 from polydl.poly.tree import Sequence as SequenceNode
-from polydl.scheduler.structure import unique_name
+from polydl.scheduler.schedule import Rewritten, Schedule, Transform
+from polydl.scheduler.structure import normalise, rename_members, restrict, unique_name
+from polydl.vocabulary import Binding
 
-__all__ = ["nest_of", "part_of", "require_read_before_written", "with_copy_before"]
+__all__ = ["Rebase", "nest_of", "part_of", "require_read_before_written", "with_copy_before"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rebase(Transform):
+    """Take the order that a top-level part of the program has now as its original order.
+
+    rewrite:  the tree stays; the original order says now of the part, in which the statement is, what the tree says
+    Transformations that add statements put them before, after or between parts: after the loops of a part have been
+    distributed, each nest is a part of its own.
+    legal if: every dependence runs forward in the new original order; its loops are sequential and whole (checked here)
+    """
+
+    statement: str
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        function = schedule.function
+        order = normalise(poly.initial_tree(schedule.scop) if function.order is None else function.order)
+        nests = order.children if isinstance(order, SequenceNode) else ()
+        old = next((f for f in nests if self.statement in statements_below(f)), None)
+        if self.statement not in statements_below(order):
+            raise NotApplicable(f"there is no statement '{self.statement}'")
+        mine = statements_below(old if old is not None else order)
+        now = restrict(schedule.tree, mine)
+        if now is None or not _plain(now):
+            raise NotApplicable(
+                f"the nest of {self.statement} is split into parts, or has loops that are not sequential",
+                next="do this first",
+            )
+        kept = {m.name for f in nests if f is not old for m in members(f)}
+        taken: list[str] = [m.name for m in members(now) if m.name not in kept]
+
+        def fresh(name: str) -> str:
+            if name in kept:
+                name = next(n for n in (f"{name}.{k}" for k in count(2)) if n not in kept and n not in taken)
+                taken.append(name)
+            return name
+
+        now = normalise(rename_members(now, fresh))
+        new = now.children if isinstance(now, SequenceNode) else (Filter(tuple(map(Selection, mine)), now),)
+        listed = [x for f in nests for x in (new if f is old else (f,))] if old is not None else list(new)
+        changed = normalise(SequenceNode(tuple(listed)))
+        if changed == order:
+            raise NotApplicable(f"the original order of {self.statement} is the one that it has")
+        return Rewritten(schedule.tree, replace(function, order=changed))
+
+
+def _plain(tree: Tree) -> bool:
+    """Whether a tree is nothing but sequential loops and sequences of whole statements."""
+    for node in walk(tree):
+        match node:
+            case Allocate():
+                return False
+            case Filter(selections=selections) if any(s.condition for s in selections):
+                return False
+            case Band(members=loops) if any(m.binding is not Binding.SEQUENTIAL for m in loops):
+                return False
+            case _:
+                pass
+    return True
 
 
 def part_of(function: Function, statement: str) -> tuple[str, ...]:
@@ -66,11 +139,11 @@ def require_read_before_written(
 def nest_of(tree: Tree, statement: str, loops: Sequence[tuple[str, Affine]]) -> Tree:
     """The loops of one statement, with names that are new to the tree."""
     taken: list[str] = []
-    members = []
+    nest = []
     for name, e in loops:
         taken.append(unique_name(tree, name, taken))
-        members.append(Member(taken[-1], ((statement, e),)))
-    return Band(tuple(members), Leaf()) if members else Leaf()
+        nest.append(Member(taken[-1], ((statement, e),)))
+    return Band(tuple(nest), Leaf()) if nest else Leaf()
 
 
 def with_copy_before(

@@ -12,12 +12,12 @@ from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.dtypes import DType
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Const, Expr, Var
-from polydl.ir.expr import walk as walk_expr
 from polydl.poly.affine import Affine, FloorDiv, Mod, dim
 from polydl.poly.tree import Allocate, Band, Filter, Leaf, Member, Selection, Tree, statements_below, walk
 from polydl.poly.tree import Sequence as SequenceNode
 from polydl.scheduler.affine_order import tile_of
 from polydl.scheduler.compute import fresh_name, require_pure_reduction
+from polydl.scheduler.domains import kept_axes_first, names_in
 from polydl.scheduler.meaning import nest_of
 from polydl.scheduler.nests import Nest, insert, place_of
 from polydl.scheduler.packing import with_computation
@@ -49,6 +49,7 @@ class PartialSums(Transform):
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
         c = schedule.function.computation(self.statement)
+        c = kept_axes_first(schedule.scop, schedule.function, c)
         op = _require_sum(schedule, c)
         reduced = c.reduction.axes if c.reduction is not None else ()
         place = place_of(schedule.tree, self.loop, c.name)
@@ -58,22 +59,25 @@ class PartialSums(Transform):
         }  # new axes: which of the partial sums
         padding = _Padding(dict(tile_of(n, schedule.member(n).expr(c.name)) for n in self.padded))
         kept = [a for a in c.axes if a.name not in reduced]
+        stored = sorted(
+            kept, key=lambda a: max((d for d, e in enumerate(c.index) if a.name in names_in(e)), default=-1)
+        )
         wide = [padding.axis(a) for a in c.axes]
         for a in c.axes:
             if a.name in reduced and padding.moves(a):
                 raise NotApplicable(
                     f"the extent of {a.name} differs within a tile of {', '.join(self.padded)}"
                 )
-        if any(padding.sizes.keys() & _names(e) for e in c.conditions):
+        if any(padding.sizes.keys() & names_in(e) for e in c.conditions):
             raise NotApplicable(f"a condition of {c.name} differs within a tile of {', '.join(self.padded)}")
         some = [_part_axis(t, e, {a.name: a for a in c.axes if a.name in reduced}) for t, e in parts.items()]
         dtype = schedule.function.tensor(c.target).dtype
-        index = (*(Var(t) for t in parts), *(a.var for a in kept))
-        outside = tuple(e for e in c.conditions if not _names(e) & set(reduced))
+        index = (*(Var(t) for t in parts), *(a.var for a in stored))  # neighbours are those of the target
+        outside = tuple(e for e in c.conditions if not names_in(e) & set(reduced))
         room = padding.room(schedule, c)
         wide_kept = tuple(padding.axis(a) for a in kept)
         wide_parts = tuple(padding.relaxed(a) for a in some)
-        stored = Tensor(name, dtype, *_box(schedule, c, parts, kept, padding))
+        sums = Tensor(name, dtype, *_box(schedule, c, parts, stored, padding))
         zero = Computation(
             f"{name}_zero", (*wide_kept, *wide_parts), (*outside, *room), name, index, _neutral(op, dtype)
         )
@@ -82,7 +86,7 @@ class PartialSums(Transform):
             axes=tuple(wide),
             conditions=(*c.conditions, *room),
             target=name,
-            index=(*map(from_affine, parts.values()), *(a.var for a in kept)),
+            index=(*map(from_affine, parts.values()), *(a.var for a in stored)),
         )
         total = Computation(
             f"{name}_sum",
@@ -90,10 +94,10 @@ class PartialSums(Transform):
             outside,
             c.target,
             c.index,
-            stored[index],
+            sums[index],
             Reduction(op, tuple(parts), None),
         )
-        new = with_computation(schedule.function, c.name, (zero, term, total), stored)
+        new = with_computation(schedule.function, c.name, (zero, term, total), sums)
         if new.order is not None:
             new = replace(new, order=_around(new.order, c.name, zero.name, total.name, parts, set(reduced)))
         if self.padded:
@@ -146,7 +150,7 @@ class _Padding:
         return Axis(a.name, from_affine(lower), from_affine(upper))
 
     def moves(self, a: Axis) -> bool:
-        return bool(self.sizes.keys() & (_names(a.lower) | _names(a.upper)))
+        return bool(self.sizes.keys() & (names_in(a.lower) | names_in(a.upper)))
 
     def room(self, schedule: Schedule, c: Computation) -> tuple[Expr, ...]:
         """Conditions that keep the tiles of a domain that is no box inside of the tiles of the box around it."""
@@ -188,10 +192,6 @@ def _affine(e: Expr) -> Affine:
     if result is None:
         raise NotApplicable(f"bound {e} is not affine")
     return result
-
-
-def _names(e: Expr) -> frozenset[str]:
-    return frozenset(x.name for x in walk_expr(e) if isinstance(x, Var))
 
 
 def _part_axis(name: str, e: Affine, axes: Mapping[str, Axis]) -> Axis:

@@ -17,6 +17,7 @@ from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.jam import FuseShifted, UnrollAndJam
 from polydl.scheduler.loops import Collapse, Distribute, Fuse, Reorder, Split, Tile
+from polydl.scheduler.meaning import Rebase
 from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
@@ -25,6 +26,7 @@ from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.prefetch import Prefetch
 from polydl.scheduler.schedule import Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.terms import SplitSum
 from polydl.scheduler.unimodular import Unimodular
 from polydl.vocabulary import Memory
 
@@ -34,9 +36,9 @@ TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
         Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted,
-        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Reorder, Reverse, RunFirst,
-        Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split, Tile, Unimodular, Unroll,
-        UnrollAndJam, Vectorize,
+        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Rebase, Reorder,
+        Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split,
+        SplitSum, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )
 }  # fmt: skip
 

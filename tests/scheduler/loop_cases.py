@@ -23,9 +23,10 @@ def weighted(*, symbolic: bool = False, twice: bool = False) -> Case:
     return Case(replace(function, tensors=results), {"N": 4, "M": 5} if symbolic else {})
 
 
-def product(*, triangle: bool = False) -> Case:
-    """A matrix product (or the lower triangle of one with itself) as plain loops of symbolic extents."""
-    function = capture(_triangle if triangle else _product).function
+def product(*, triangle: bool = False, terms: bool = False) -> Case:
+    """A matrix product (or the lower triangle of one with itself, or the difference of two) as plain loops of symbolic
+    extents."""
+    function = capture(_triangle if triangle else _terms if terms else _product).function
     results = tuple(
         replace(t, role=TensorRole.OUTPUT) if t.role is TensorRole.INOUT else t for t in function.tensors
     )
@@ -63,6 +64,14 @@ def _triangle(a: "f32", x: "f32[N, K]", y: "f32[N, N]") -> None:
         for j in range(i + 1):
             for k in range(K):
                 y[i, j] += a * x[i, k] * x[j, k]
+
+
+def _terms(x: "f32[N, K]", w: "f32[K, M]", y: "f32[N, M]") -> None:
+    for i in range(N):
+        for j in range(M):
+            y[i, j] = 0.0
+            for k in range(K):
+                y[i, j] += x[i, k] - w[k, j] + x[i, 0] * w[k, j]
 
 
 def _weighted(x: "f32[4, 5]", y: "f32[4, 5]") -> None:

@@ -30,6 +30,7 @@ from polydl.scheduler import (
     PartialSums,
     Prefetch,
     Privatize,
+    Rebase,
     Reorder,
     Reverse,
     RunFirst,
@@ -42,6 +43,7 @@ from polydl.scheduler import (
     Shift,
     Skew,
     Split,
+    SplitSum,
     Tile,
     Transform,
     Unimodular,
@@ -255,8 +257,13 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "expand_symbolic": (weighted(symbolic=True), (Expand("t", ("i",)), Distribute("i"), Parallel("S3.i"))),
     "expand_tiles": (weighted(), (Split("i", 2), Expand("t", ("i.o", "i.i")), Parallel("i.o"))),
     "expand_one_of_two_uses": (weighted(twice=True), (Expand("t", ("i",)), Parallel("i"))),
-    "partial_sums": (product(), (*ALONE, Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")), PartialSums("S2", "S2.j"))),
+    "partial_sums": (
+        product(),
+        (*ALONE, Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")), PartialSums("S2", "S2.j")),
+    ),
     "partial_sums_in_whole_tiles": (product(), (*BLOCKS, PartialSums("S2", "S2.j.i.o", ("S2.i.o", "S2.j.i.o")))),
+    "rebase": (product(), (*ALONE, Rebase("S2"), Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")))),
+    "split_sum": (product(terms=True), (Distribute("j"), SplitSum("S2"), Split("k", 4))),
     "partial_sums_of_a_triangle": (
         product(triangle=True),
         (

@@ -18,7 +18,7 @@ from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
 from polydl.scheduler.automatic.plain import plain_loops
-from polydl.scheduler.automatic.predict import predicted_time
+from polydl.scheduler.automatic.predict import least_time, predicted_time
 from polydl.scheduler.automatic.register_tiles import register_tiles
 from polydl.scheduler.automatic.strategy import Part, Strategy, parts
 from polydl.scheduler.automatic.streams import row_streams
@@ -32,8 +32,8 @@ __all__ = ["STRATEGIES", "candidates", "optimize"]
 STRATEGIES: Final[tuple[Strategy, ...]] = (
     plain_loops,
     distributed_loops,
-    row_streams,
     register_tiles,
+    row_streams,
     contractions,
     wavefronts,
 )
@@ -41,6 +41,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
 _MARGIN: Final = (
     0.9  # a candidate must be predicted to take less than this share of the original order's time
 )
+_ENOUGH: Final = 2.2  # times the least possible: nothing better is looked for
 _OPERATIONS: Final = 20_000_000  # of isl's scheduler, for one variant
 
 
@@ -56,10 +57,13 @@ def optimize(
     else:
         best = schedule_as_written(function, target, reassociate=reassociate)
     least = _MARGIN * predicted_time(best, target)
+    enough = _ENOUGH * least_time(best, target, [s.name for s in function.statements()])
     for candidate in candidates(function, target, reassociate=reassociate, operations=operations):
         time = predicted_time(candidate, target)
         if time < least:
             best, least = candidate, time
+        if time <= enough:
+            break
     return best
 
 
@@ -77,7 +81,10 @@ def candidates(
 def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
     """The schedule with one part as the best strategy has it."""
     best, least = schedule, _time(schedule, part, target)
+    enough = _ENOUGH * least_time(schedule, target, part.statements)
     for strategy in STRATEGIES:
+        if least <= enough:
+            break
         for candidate in _proposals(strategy, schedule, part, target):
             time = _time(candidate, part, target)
             if time < least:

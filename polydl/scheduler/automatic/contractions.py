@@ -22,21 +22,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from polydl.dsl.function import StatementDef
-from polydl.dsl.tensor import Layout
+from polydl.dsl.tensor import Layout, TensorRole
 from polydl.ir.expr import Load, Var, as_expr
 from polydl.ir.expr import walk as walk_expr
 from polydl.poly.affine import dim
-from polydl.poly.tree import Band, Sequence, Tree, children, statements_below
+from polydl.poly.tree import Band, Sequence, Tree, children, members, statements_below
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
+from polydl.scheduler.expansion import Expand
+from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.loops import Distribute, Reorder, Split
+from polydl.scheduler.meaning import Rebase
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.recipes.common import attempt, loops_of, reads, uses
 from polydl.scheduler.recipes.written import parallel, row_stride, vectorised
-from polydl.scheduler.schedule import Schedule
+from polydl.scheduler.schedule import Schedule, Transform
 from polydl.scheduler.storage import SetMemory
+from polydl.scheduler.terms import SplitSum
 from polydl.targets import Target
 from polydl.vocabulary import Memory
 
@@ -95,9 +99,11 @@ def _blocked(schedule: Schedule, name: str, target: Target) -> Schedule | None:
     if not isinstance(statement.op, str) or not schedule.reassociate or len(statement.axes) < 3:
         return None
     schedule = _alone(schedule, name)
+    statement = schedule.statement(name)
     shape = _shape(schedule, statement)
     if shape is None:
         return None
+    schedule = attempt(schedule, Rebase(name)) or schedule
     size = max(
         schedule.function.tensor(statement.target).dtype.bytes, *(x.dtype.bytes for x in reads(statement))
     )
@@ -144,7 +150,10 @@ def _in_registers(schedule: Schedule, name: str, shape: _Shape) -> Schedule | No
     for new in (f"{sums}_zero", f"{sums}_sum"):
         done = done.apply(Unroll(f"{new}.{p}.i.i"), Unroll(f"{new}.{v}.i.i.o"), Vectorize(f"{new}.{v}.i.i.i"))
     done = attempt(done, SetMemory(sums, Memory.REGISTER))
-    return None if done is None else attempt(done, Parallel(f"{p}.o")) or done
+    if done is None:
+        return None
+    done = attempt(done, SplitSum(name)) or done
+    return attempt(done, Parallel(f"{p}.o")) or done
 
 
 def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, target: Target) -> Schedule | None:
@@ -178,14 +187,32 @@ def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, targe
             copy = next(t.name for t in changed.function.tensors if t.name not in before)
             schedule = changed
             names = tuple(f"{copy}.x{d}" for d in range(len(load.index)))
-            if layout is not None and row_stride(load.index, axis) == 1:  # a line of a panel is one vector
-                inside = attempt(changed, Split(names[-1], width), Vectorize(f"{names[-1]}.i"))
-                schedule = inside or changed
-            else:
-                schedule = vectorised(changed, names, target)
+            lanes = width if row_stride(load.index, axis) == 1 else blocks.lanes
+            schedule = (
+                vectorised(changed, names, target)
+                if layout is None
+                else _panelled(changed, names, along[0], lanes)
+            )
             if operands is shape.wide:
-                schedule = attempt(schedule, Parallel(f"{copy}.x0")) or schedule
+                first = next(n for n in loops_of(schedule, copy) if n.startswith(f"{copy}.x"))
+                schedule = attempt(schedule, Parallel(first)) or schedule
     return schedule
+
+
+def _panelled(schedule: Schedule, names: tuple[str, ...], along: int, lanes: int) -> Schedule:
+    """A copy into panels: a line of a panel is one vector; from lines across the panels, tiles are transposed."""
+    x, last = names[along], names[-1]
+    if x == last:
+        return attempt(schedule, Split(x, lanes), Vectorize(f"{x}.i")) or schedule
+    rest = tuple(n for n in names if n not in (x, last))
+    tiled = attempt(
+        schedule,
+        *(Split(x, lanes), Split(last, lanes)),
+        Reorder((*rest, f"{x}.o", f"{last}.o", f"{last}.i", f"{x}.i")),
+        SeparateTiles((f"{x}.o", f"{last}.o")),
+        *(Unroll(f"{last}.i"), Vectorize(f"{x}.i"), Vectorize(f"{x}.i.tail")),
+    )
+    return tiled or schedule
 
 
 def _panels(schedule: Schedule, load: Load, along: int, width: int, blocks: _Blocks) -> Layout:
@@ -200,13 +227,52 @@ def _panels(schedule: Schedule, load: Load, along: int, width: int, blocks: _Blo
 
 
 def _alone(schedule: Schedule, name: str) -> Schedule:
-    """The schedule with as many loops as possible around this statement only."""
-    while True:
-        loop = _shared(schedule.tree, name)
-        changed = attempt(schedule, Distribute(loop)) if loop else None
+    """The schedule with as many loops as possible around this statement only, which goes first or last if it must.
+
+    A temporary that iterations share may stand in the way: where that leaves no contraction, it gets a place for each.
+    """
+    while loop := _shared(schedule.tree, name):
+        others = tuple(s for s, _ in schedule.member(loop).exprs if s != name)
+        ways: tuple[Transform, ...] = (
+            Distribute(loop), RunFirst(loop, (name,), ("",)), RunFirst(loop, others, ("",) * len(others))
+        )  # fmt: skip
+        changed = next((s for way in ways if (s := attempt(schedule, way)) is not None), None)
+        if changed is None and _shape(schedule, schedule.statement(name)) is None:
+            changed = _expanded(schedule, loop)
         if changed is None:
             return schedule
         schedule = changed
+    return schedule
+
+
+def _expanded(schedule: Schedule, loop: str) -> Schedule | None:
+    """A loop distributed after the temporaries in it have got places for its iterations and those outside."""
+    inside = {s for s, _ in schedule.member(loop).exprs}
+    used = {a.tensor for s in schedule.scop.statements if s.name in inside for a in s.accesses}
+    around: list[str] = []
+    for m in members(schedule.tree):
+        if inside <= {s for s, _ in m.exprs}:
+            around.append(m.name)
+    for t in schedule.function.of_role(TensorRole.TEMPORARY):
+        if t.name in used:
+            loops = tuple(n for n in around if not _chosen(schedule, t.name, n))
+            for first in reversed(range(len(loops))):
+                changed = attempt(schedule, Expand(t.name, loops[first:]), Distribute(loop))
+                if changed is not None:
+                    return changed
+    return None
+
+
+def _chosen(schedule: Schedule, tensor: str, loop: str) -> bool:
+    """Whether the iteration of a loop chooses the element of a tensor that is accessed."""
+    return any(
+        e.names() & x.names()
+        for s, e in schedule.member(loop).exprs
+        for a in schedule.scop.statement(s).accesses
+        if a.tensor == tensor
+        for x in a.subscripts
+        if x is not None
+    )
 
 
 def _shared(tree: Tree, name: str) -> str:

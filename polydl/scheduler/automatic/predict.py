@@ -28,10 +28,11 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding, Memory
 
-__all__ = ["predicted_time"]
+__all__ = ["least_time", "predicted_time"]
 
 _BARRIER: Final = 1500.0  # cycles of two cores meeting
 _EFFICIENCY: Final = 0.9  # of every further core
+_CYCLE: Final = 0.5  # of an operation, as in `instructions`
 _HIDDEN: Final = 0.7  # of the smaller of the times in core and memory
 # Cycles of a line from the next level: fetched ahead in order, and out of order, some of them at once.
 _INTO_L1: Final = (2.0, 4.0)
@@ -53,6 +54,18 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
         first = t.walk.coordinates[0] if t.walk.coordinates else None
         nests.setdefault(first.index if isinstance(first, Position) else 0, []).append(t)
     return sum(_nest(nest, target) for nest in nests.values())
+
+
+def least_time(schedule: Schedule, target: Target, statements: Collection[str]) -> float:
+    """About how many cycles some statements take at the very least: their arithmetic, all of it in vectors."""
+    local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
+    sizes = typical_sizes(schedule.scop, frozenset(local))
+    total = 0.0
+    for s in schedule.function.statements():
+        if s.name in statements:
+            lanes = target.lanes(schedule.function.tensor(s.target).dtype.bytes)
+            total += _CYCLE * prod(axis_extents(s, sizes).values()) / lanes
+    return total / max(1, target.cores)
 
 
 @dataclass(frozen=True, slots=True)
