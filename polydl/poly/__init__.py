@@ -36,6 +36,7 @@ from polydl.poly.sets import (
     sample,
     set_text,
 )
+from polydl.poly.shares import share_of_instances
 from polydl.poly.tree import (
     Allocate,
     Band,
@@ -125,6 +126,7 @@ __all__ = [
     "render",
     "sample",
     "set_text",
+    "share_of_instances",
     "span",
     "statements_below",
     "value_violation",

@@ -14,6 +14,7 @@ from typing import Final
 from polydl.dsl.function import Function
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
 from polydl.poly.tree import statements_below
+from polydl.scheduler.automatic.blocked import blocked
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
@@ -32,9 +33,10 @@ __all__ = ["STRATEGIES", "candidates", "optimize"]
 STRATEGIES: Final[tuple[Strategy, ...]] = (
     plain_loops,
     distributed_loops,
+    contractions,
     register_tiles,
     row_streams,
-    contractions,
+    blocked,
     wavefronts,
 )
 

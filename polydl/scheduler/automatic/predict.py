@@ -5,14 +5,14 @@
     in the memory: the lines that each level brings in (`traffic`), by the cycles of one
 
 Symbolic sizes count with typical values (`extents`). Parallel loops share both among the cores, as evenly as
-their iterations allow, and every arrival at one costs a barrier. Only the first place of a statement in the tree
-counts: full tiles come first.
+their iterations allow, and every arrival at one costs a barrier. A statement in several places of the tree (full and
+partial tiles, say) counts in each with its share of the instances, which is estimated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, prod
 from typing import Final
@@ -33,6 +33,7 @@ __all__ = ["least_time", "predicted_time"]
 _BARRIER: Final = 1500.0  # cycles of two cores meeting
 _EFFICIENCY: Final = 0.9  # of every further core
 _CYCLE: Final = 0.5  # of an operation, as in `instructions`
+_NEGLIGIBLE: Final = 0.002  # share of a statement's instances
 _HIDDEN: Final = 0.7  # of the smaller of the times in core and memory
 # Cycles of a line from the next level: fetched ahead in order, and out of order, some of them at once.
 _INTO_L1: Final = (2.0, 4.0)
@@ -42,13 +43,13 @@ _INTO_L3: Final = (14.0, 28.0)
 
 def predicted_time(schedule: Schedule, target: Target, statements: Collection[str] | None = None) -> float:
     """About how many cycles the schedule takes, all of it or some statements. Only ratios mean something."""
-    seen: dict[str, Path] = {}
+    seen: dict[str, list[Path]] = {}
     for path in poly.paths(schedule.scop, schedule.tree):
         if statements is None or path.statement in statements:
-            seen.setdefault(path.statement, path)
+            seen.setdefault(path.statement, []).append(path)
     local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
     sizes = typical_sizes(schedule.scop, frozenset(local))
-    tour = [_tour(schedule, path, sizes, target) for path in seen.values()]
+    tour = [t for listed in seen.values() for t in _tours(schedule, listed, sizes, target)]
     nests: dict[int, list[_Tour]] = {}
     for t in tour:
         first = t.walk.coordinates[0] if t.walk.coordinates else None
@@ -82,7 +83,7 @@ def _nest(nest: list[_Tour], target: Target) -> float:
     """Cycles of one top-level nest."""
     core = sum(t.core / t.cores for t in nest)
     cores = sum(t.core for t in nest) / max(core, 1e-9)
-    walks = [t.walk for t in nest]
+    walks = [t.walk for t in nest if t.walk.references]
     levels = (
         Level(target.l1d_bytes, *_INTO_L1),
         Level(target.l2_bytes, *_INTO_L2),
@@ -91,6 +92,24 @@ def _nest(nest: list[_Tour], target: Target) -> float:
     memory = sum(lines_brought(walks, level, target.line_bytes) for level in levels) / max(1.0, cores)
     barriers = sum(dict(t.barrier for t in nest if t.barrier[0]).values())
     return max(core, memory) + (1 - _HIDDEN) * min(core, memory) + barriers
+
+
+def _tours(
+    schedule: Schedule, listed: list[Path], sizes: Mapping[str, float], target: Target
+) -> Iterator[_Tour]:
+    """The ways to a statement, each for its share of the instances. Lines are counted on the busiest way alone."""
+    numbers = tuple((n, round(v)) for n, v in sorted(sizes.items()))
+    shares = [1.0] * len(listed)
+    if len(listed) > 1:
+        shares = [
+            poly.share_of_instances(schedule.scop, p.statement, p.conditions, numbers) for p in listed
+        ]
+    busiest = max(range(len(listed)), key=lambda k: shares[k])
+    for k, (path, share) in enumerate(zip(listed, shares, strict=True)):
+        if share > _NEGLIGIBLE or k == busiest:
+            t = _tour(schedule, path, sizes, target)
+            walk = t.walk if k == busiest else replace(t.walk, references=())
+            yield replace(t, walk=walk, core=t.core * share)
 
 
 def _tour(schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Target) -> _Tour:
