@@ -1,10 +1,10 @@
-"""The proof that no affine subscript leaves its tensor, or an example of one that does."""
+"""The proof that no affine subscript leaves its tensor, or an example of one that does; and that sizes are sizes."""
 
 from __future__ import annotations
 
 from polydl import poly
 from polydl.dsl.function import Function
-from polydl.errors import OutOfBounds
+from polydl.errors import InvalidProgram, OutOfBounds
 from polydl.poly.model import Access, AccessKind, Scop
 from polydl.scheduler.refusal import spelled
 
@@ -12,7 +12,17 @@ __all__ = ["require_inside"]
 
 
 def require_inside(function: Function, scop: Scop) -> None:
-    """OutOfBounds with the smallest sizes, an instance, the subscript's value and the range it should be in."""
+    """InvalidProgram where a size may be negative, which no compiled code allows for.
+
+    OutOfBounds with the smallest sizes, an instance, the subscript's value and the range it should be in."""
+    for size in scop.parameters:
+        allowed = f"[{', '.join(scop.parameters)}] -> {{ : {size} >= 0 }}"
+        if not poly.is_subset(scop.context, allowed):
+            raise InvalidProgram(
+                f"size {size} of function {function.name} may be negative",
+                why="sizes count something: compiled code relies on it",
+                next=f"assume {size} >= 0, and move the coordinates that are negative by a size or a number",
+            )
     stray = poly.bounds_violation(scop)
     if stray is None:
         return
