@@ -36,6 +36,7 @@ from polydl.scheduler.loops import Distribute, Reorder, Split
 from polydl.scheduler.meaning import Rebase
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
+from polydl.scheduler.prefetch import Prefetch
 from polydl.scheduler.recipes.common import attempt, loops_of, reads, uses
 from polydl.scheduler.recipes.written import parallel, row_stride, vectorised
 from polydl.scheduler.schedule import Schedule, Transform
@@ -153,7 +154,8 @@ def _in_registers(schedule: Schedule, name: str, shape: _Shape) -> Schedule | No
     if done is None:
         return None
     done = attempt(done, SplitSum(name)) or done
-    return attempt(done, Parallel(f"{p}.o")) or done
+    done = attempt(done, Parallel(f"{p}.o")) or done
+    return attempt(done, Prefetch(schedule.statement(name).target, f"{p}.i.o", 1)) or done
 
 
 def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, target: Target) -> Schedule | None:
