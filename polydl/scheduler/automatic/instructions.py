@@ -8,19 +8,19 @@ same iteration (unrolled copies, lanes) overlap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import ceil, prod
 from typing import Final
 
 from polydl.dsl.function import StatementDef
-from polydl.dsl.polyhedral import to_affine
+from polydl.dsl.polyhedral import loads, to_affine
 from polydl.ir.expr import Binary, Call, Expr, Load, Select, Unary, children
 from polydl.scheduler.automatic.extents import Loop
 from polydl.scheduler.automatic.traffic import Reference
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["cycles_of_instance"]
+__all__ = ["cycles_of_instance", "handed_on"]
 
 _LATENCY: Final = 4.0  # of an addition, a multiplication or both in one
 _OPERATION: Final = 0.5  # cycles of one, scalar or vector: two units
@@ -36,10 +36,32 @@ _FOLD: Final = 12.0  # cycles of combining the lanes of a sum
 _SEPARATE_SUMS: Final = 8  # accumulators that code generation keeps of one sum
 
 
+def handed_on(statements: Sequence[StatementDef]) -> frozenset[str]:
+    """The tensors whose values the statements of one loop body make of their own earlier values, through any others."""
+    reads = [(s.target, {x.buffer for x in loads(s.value)}) for s in statements]
+    found = set()
+    for start in {t for t, _ in reads}:
+        reached: set[str] = set()
+        pending = {start}
+        while pending:
+            name = pending.pop()
+            new = {t for t, read in reads if name in read} - reached
+            reached |= new
+            pending |= new
+        if start in reached:
+            found.add(start)
+    return frozenset(found)
+
+
 def cycles_of_instance(
-    s: StatementDef, loops: Sequence[Loop], references: Sequence[Reference], target: Target
+    s: StatementDef,
+    loops: Sequence[Loop],
+    references: Sequence[Reference],
+    target: Target,
+    state: Collection[str] = (),
 ) -> float:
-    """Cycles of one instance; `references` are the statement's accesses, the stored one last."""
+    """Cycles of one instance; `references` are the statement's accesses, the stored one last, and `state` the tensors
+    that one iteration of the innermost loop hands on to the next."""
     element = max(r.element for r in references)
     vector = next((x for x in loops if x.member.binding is Binding.VECTOR), None)
     unrolled = [x for x in loops if x.member.binding is Binding.UNROLL]
@@ -76,7 +98,9 @@ def cycles_of_instance(
         else 0.0
     )
     if s.op is None and vector is None and inner:
-        chain = _recurrence(s, running[-1])
+        carried = [r for r in references if r.tensor in state and not _moves(r, inner)]
+        serial = max((prod(x.trips for x in unrolled if not _moves(r, x.axis)) for r in carried), default=1.0)
+        chain = serial * _depth(s.value, s, running[-1], {r.tensor for r in carried})
     cycles = max(arithmetic, ports, (arithmetic + ports) * 0.6, chain) + (_STEP if inner else 0.0)
     if vector is not None and not _moves(stored, vector.axis) and running:
         cycles += _FOLD * copies / pieces / running[-1].trips
@@ -95,21 +119,24 @@ def _serial(stored: Reference, vector: Loop | None, unrolled: Sequence[Loop], pi
     return same
 
 
-def _recurrence(s: StatementDef, loop: Loop) -> float:
-    """The latency from a value that the preceding iterations of a loop stored to the one that this one stores."""
-    return _depth(s.value, s, loop)
-
-
-def _depth(e: Expr, s: StatementDef, loop: Loop) -> float:
-    """The latency of the operations between the statement's own earlier result and `e`; 0 where it is not in it."""
-    if isinstance(e, Load):
-        return 1.0 if e.buffer == s.target and _before(e, s, loop) else 0.0
-    below = max((_depth(x, s, loop) for x in children(e)), default=0.0)
+def _depth(e: Expr, s: StatementDef, loop: Loop, state: Collection[str], added: bool = False) -> float:
+    """The latency of the operations from a value that iterations hand on (of `state`, or the statement's own earlier
+    result) to `e`; 0 where it is not in it."""
+    match e:
+        case Load():
+            own = e.buffer == s.target and _before(e, s, loop)
+            return 1.0 if own or e.buffer in state else 0.0
+        case Binary(op="add" | "sub"):
+            below = max(_depth(x, s, loop, state, True) for x in children(e))
+        case _:
+            below = max((_depth(x, s, loop, state) for x in children(e)), default=0.0)
     if not below:
         return 0.0
     match e:
         case Binary(op="div"):
             return below + _DIVISION_LATENCY
+        case Binary(op="mul") if added:
+            return below  # one instruction with the addition
         case Binary() | Unary():
             return below + _LATENCY
         case Call():

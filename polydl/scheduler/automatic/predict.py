@@ -21,8 +21,9 @@ from polydl import poly
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import to_affine
 from polydl.poly.paths import Path, Position
+from polydl.poly.tree import Member
 from polydl.scheduler.automatic.extents import Loop, axis_extents, loops_on, typical_sizes
-from polydl.scheduler.automatic.instructions import cycles_of_instance
+from polydl.scheduler.automatic.instructions import cycles_of_instance, handed_on
 from polydl.scheduler.automatic.traffic import Level, Walk, lines_brought, reference
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
@@ -49,7 +50,12 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
             seen.setdefault(path.statement, []).append(path)
     local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
     sizes = typical_sizes(schedule.scop, frozenset(local))
-    tour = [t for listed in seen.values() for t in _tours(schedule, listed, sizes, target)]
+    bodies: dict[str, list[StatementDef]] = {}
+    for listed in seen.values():
+        for loop in {_innermost(path) for path in listed}:
+            bodies.setdefault(loop, []).append(_statements(schedule.function)[listed[0].statement])
+    state = {loop: handed_on(body) for loop, body in bodies.items()}
+    tour = [t for listed in seen.values() for t in _tours(schedule, listed, sizes, target, state)]
     nests: dict[int, list[_Tour]] = {}
     for t in tour:
         first = t.walk.coordinates[0] if t.walk.coordinates else None
@@ -95,24 +101,35 @@ def _nest(nest: list[_Tour], target: Target) -> float:
 
 
 def _tours(
-    schedule: Schedule, listed: list[Path], sizes: Mapping[str, float], target: Target
+    schedule: Schedule,
+    listed: list[Path],
+    sizes: Mapping[str, float],
+    target: Target,
+    state: Mapping[str, frozenset[str]],
 ) -> Iterator[_Tour]:
     """The ways to a statement, each for its share of the instances. Lines are counted on the busiest way alone."""
     numbers = tuple((n, round(v)) for n, v in sorted(sizes.items()))
     shares = [1.0] * len(listed)
     if len(listed) > 1:
-        shares = [
-            poly.share_of_instances(schedule.scop, p.statement, p.conditions, numbers) for p in listed
-        ]
+        shares = [poly.share_of_instances(schedule.scop, p.statement, p.conditions, numbers) for p in listed]
     busiest = max(range(len(listed)), key=lambda k: shares[k])
     for k, (path, share) in enumerate(zip(listed, shares, strict=True)):
         if share > _NEGLIGIBLE or k == busiest:
-            t = _tour(schedule, path, sizes, target)
+            t = _tour(schedule, path, sizes, target, state[_innermost(path)])
             walk = t.walk if k == busiest else replace(t.walk, references=())
             yield replace(t, walk=walk, core=t.core * share)
 
 
-def _tour(schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Target) -> _Tour:
+def _innermost(path: Path) -> str:
+    """The innermost running loop around a statement."""
+    running = (Binding.SEQUENTIAL, Binding.PARALLEL)
+    names = [c.name for c in path.coordinates if isinstance(c, Member) and c.binding in running]
+    return names[-1] if names else ""
+
+
+def _tour(
+    schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Target, state: frozenset[str]
+) -> _Tour:
     s = _statements(schedule.function)[path.statement]
     extents = axis_extents(s, sizes)
     coordinates = loops_on(path, extents)
@@ -129,7 +146,7 @@ def _tour(schedule: Schedule, path: Path, sizes: Mapping[str, float], target: Ta
             way.append(place)
     registers = {a.tensor for _, a in path.allocations if a.memory is Memory.REGISTER}
     walk = Walk(tuple(way), tuple(r for r in references if r.tensor not in registers))
-    core = cycles_of_instance(s, loops, references, target) * prod(extents.values())
+    core = cycles_of_instance(s, loops, references, target, state) * prod(extents.values())
     parallel = next((k for k, x in enumerate(loops) if x.member.binding is Binding.PARALLEL), None)
     if parallel is None or target.cores == 1:
         return _Tour(walk, core, 1.0, ("", 0.0))

@@ -17,6 +17,7 @@ from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.model import Access, AccessKind
 from polydl.poly.paths import Position
 from polydl.scheduler.automatic.extents import Loop
+from polydl.vocabulary import Binding
 
 __all__ = ["Level", "Reference", "Walk", "lines_brought"]
 
@@ -134,7 +135,8 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
                 continue
             if d >= depth:
                 width[c.axis] = width.get(c.axis, 0.0) + (c.trips - 1) * c.step
-                last = c.axis
+                if c.member.binding in (Binding.SEQUENTIAL, Binding.PARALLEL):
+                    last = c.axis
             else:
                 outside.setdefault(c.axis, []).append((d, c.step))
         for r in w.references:
