@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from polydl.dsl.function import Function
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
-from polydl.scheduler.recipes.contraction import (
-    Contraction,
-    accumulate_all,
-    find_contraction,
-    is_window_reduction,
-    schedule_contraction,
-)
+from polydl.scheduler.recipes.contraction import schedule_contraction
 from polydl.scheduler.recipes.generic import (
     fuse_neighbours,
     inline_all,
@@ -21,6 +15,12 @@ from polydl.scheduler.recipes.generic import (
     vectorise,
 )
 from polydl.scheduler.recipes.movement import transpose_tiles
+from polydl.scheduler.recipes.products import (
+    Contraction,
+    accumulate_all,
+    find_contraction,
+    is_window_reduction,
+)
 from polydl.scheduler.recipes.written import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target

@@ -44,13 +44,16 @@ def _pieces(extent: int, tile: int) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def choose_tile(rows: int, columns: int, vectors: int, steps: int, target: Target) -> RegisterTile:
-    """The cheapest tile for `rows x columns` pixels, `vectors` vectors and `steps` inner steps per tile."""
+def choose_tile(
+    rows: int, columns: int, vectors: int, steps: int, target: Target, most: int | None = None
+) -> RegisterTile:
+    """The cheapest tile for `rows x columns` pixels, `vectors` vectors and `steps` inner steps per tile; of at most
+    `most` columns."""
     registers = target.vector_registers
     best: tuple[float, RegisterTile] | None = None
     for v in range(1, min(vectors, 6) + 1):
         limit = (registers - 1 - v) // v
-        for c in range(1, min(columns, limit) + 1):
+        for c in range(1, min(columns, limit, most or limit) + 1):
             for r in range(1, min(rows, limit // c) + 1 if c == columns else 2):
                 cost = 0.0
                 for pv, nv in _pieces(vectors, v):

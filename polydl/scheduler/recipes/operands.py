@@ -1,0 +1,182 @@
+"""Operands of a contraction in the order in which its loops read them.
+
+Constants are stored so at build time. Others are packed while the nest runs where each packed element is read often
+enough: the vector operand in panels as wide as the register tile, the pixel operand in panels as high as it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from polydl.dsl.tensor import Layout, Tensor, TensorRole
+from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
+from polydl.scheduler.packing import Pack
+from polydl.scheduler.recipes.common import reads, stride, uses
+from polydl.scheduler.recipes.products import LINE, Contraction, axis_extent, uses_load
+from polydl.scheduler.recipes.tiles import RegisterTile
+from polydl.scheduler.schedule import Schedule
+from polydl.scheduler.storage import SetLayout
+from polydl.targets import Target
+
+__all__ = ["MacroTiles", "lines_together", "macro_tiles", "pack_constants", "pack_operands", "storage_block"]
+
+_REUSES = 4  # of a packed element, below which packing does not pay
+_PAGE = 4096  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MacroTiles:
+    """Extents of the outer tiles: `vector` along the vector axis, `pixels` along the first pixel axis; and whether a
+    tile's part of the pixel operand is packed."""
+
+    vector: int
+    pixels: int
+    packs_pixels: bool
+
+
+def pack_constants(schedule: Schedule, c: Contraction, block: int) -> Schedule:
+    """Constants that vary along the vector axis stored with `block` neighbours along it innermost.
+
+    Dimensions are stored in the order in which the loops read them: vector blocks, other axes, reduction axes, lanes.
+    """
+    for load in reads(c.update):
+        tensor = schedule.function.tensor(load.buffer)
+        if tensor.role is not TensorRole.CONSTANT or tensor.layout is not None:
+            continue
+        along = [k for k, i in enumerate(load.index) if uses(i, c.vector)]
+        if len(along) != 1:
+            continue
+        dims = tuple(f"d{k}" for k in range(tensor.rank))
+        extents = tensor.extents
+        v = along[0]
+        outer: list[tuple[int, Expr, int]] = []
+        inner: list[tuple[int, Expr, int]] = []
+        for k in (k for k in range(tensor.rank) if k != v):
+            depth, block_size = _depth(load.index[k], c), _reductionstorage_block(schedule, c, load.index[k])
+            if 1 < block_size < extents[k]:
+                outer.append((depth, Var(dims[k]) // block_size, -(-extents[k] // block_size)))
+                inner.append((depth, Var(dims[k]) % block_size, block_size))
+            else:
+                (inner if block_size > 1 else outer).append((depth, Var(dims[k]), extents[k]))
+        rest = [*sorted(outer, key=lambda t: t[0]), *sorted(inner, key=lambda t: t[0])]
+        index = (Var(dims[v]) // block, *(e for _, e, _ in rest), Var(dims[v]) % block)
+        shape = (-(-extents[v] // block), *(n for _, _, n in rest), block)
+        layout = Layout(dims, index, tuple(as_expr(n) for n in shape))
+        schedule = schedule.apply(SetLayout(tensor.name, layout))
+    return schedule
+
+
+def _reductionstorage_block(schedule: Schedule, c: Contraction, e: Expr) -> int:
+    """The block in which some operand stores the reduction axis that `e` is; 1 where there is none."""
+    if not (isinstance(e, Var) and e.name in c.reduced):
+        return 1
+    return max((storage_block(schedule, x, e.name) for x in reads(c.update)), default=1)
+
+
+def _depth(e: Expr, c: Contraction) -> int:
+    order = [*c.outer, *c.reduced]
+    return max((order.index(a) + 1 for a in order if uses(e, a)), default=0)
+
+
+def macro_tiles(
+    schedule: Schedule, c: Contraction, tile: RegisterTile, lanes: int, steps: int, target: Target
+) -> MacroTiles | None:
+    """The outer tiles where operands are worth packing.
+
+    Worth it: a product of two run-time operands, the vector operand read again for many pixel tiles and not yet lying
+    as it is read; or pixels whose lines collide, read again for many vectors. A block of the pixel operand should stay
+    in half of the second-level cache.
+    """
+    operands = reads(c.update)
+    vector = [x for x in operands if uses_load(x, c.vector)]
+    if not c.pixels or len(operands) != 2 or len(vector) != 1:
+        return None
+    pixels = axis_extent(c.update, c.pixels[0])
+    width = lanes * tile.vectors
+    blocks = -(-axis_extent(c.update, c.vector) // width)
+    size = schedule.function.tensor(c.update.target).dtype.bytes
+    if schedule.function.tensor(vector[0].buffer).role is TensorRole.CONSTANT:
+        together = lines_together(schedule, c, target)
+        if blocks < _REUSES or together is None or tile.columns <= together:
+            return None
+    elif pixels < _REUSES * tile.columns or steps * width * size < target.l1d_bytes // 2:
+        return None
+    rows = max(1, target.l2_bytes // 2 // (steps * size) // tile.columns) * tile.columns
+    limit = max(1, target.l3_bytes // 4 // (steps * size * width)) if rows < pixels else blocks
+    chunks = target.cores * -(-blocks // (target.cores * limit))
+    panels = _tiles_each(axis_extent(c.update, c.vector), width, chunks)
+    tiles = _tiles_each(pixels, tile.columns, -(-pixels // rows))
+    if panels is None or tiles is None:
+        return None
+    return MacroTiles(panels * width, tiles * tile.columns, blocks >= _REUSES)
+
+
+def _tiles_each(extent: int, tile: int, parts: int) -> int | None:
+    """How many tiles each of at least `parts` parts of an extent takes, so that none has a partial tile alone: loops
+    that run over full tiles elsewhere would have nothing to do there, and registers no common shape."""
+    tiles = -(-extent // tile)
+    for count in range(parts, tiles + 1):
+        each = -(-tiles // count)
+        if extent % tile == 0 or (tiles - 1) % each:
+            return each
+    return None
+
+
+def lines_together(schedule: Schedule, c: Contraction, target: Target) -> int | None:
+    """How many pixels' lines the first-level cache holds at once; None where they do not meet in the same sets.
+
+    The set is chosen by the address within a page; a set holds as many lines as there are pages in the cache.
+    """
+    found: list[int] = []
+    for load in reads(c.update):
+        if uses_load(load, c.vector) or not c.pixels:
+            continue
+        tensor = schedule.function.tensor(load.buffer)
+        step = stride(tensor, load.index, c.pixels[0])
+        if step and any(stride(tensor, load.index, a) == 1 for a in c.reduced):
+            apart = gcd(step * tensor.dtype.bytes, _PAGE)
+            if apart > LINE:
+                found.append(_PAGE // apart * max(1, target.l1d_bytes // _PAGE))
+    return min(found, default=None)
+
+
+def pack_operands(
+    schedule: Schedule, c: Contraction, vector: tuple[str, int], pixels: tuple[str, int], macro: MacroTiles
+) -> Schedule:
+    """The operands that do not lie as they are read packed into panels: each inside a loop, so and so wide."""
+    for load in reads(c.update):
+        tensor = schedule.function.tensor(load.buffer)
+        if uses_load(load, c.vector):
+            axis, (loop, width) = c.vector, vector
+            if tensor.role is TensorRole.CONSTANT:
+                continue  # stored in panels at build time
+        else:
+            axis, (loop, width) = c.pixels[0], pixels
+            if not macro.packs_pixels:
+                continue
+        along = [k for k, i in enumerate(load.index) if uses(i, axis)]
+        layout = _panels(tensor, along[0], width) if len(along) == 1 else None
+        schedule = schedule.apply(Pack(tensor.name, loop, c.update.name, layout))
+    return schedule
+
+
+def _panels(tensor: Tensor, v: int, width: int) -> Layout:
+    """Dimension `v` in panels of `width`, inside of which its neighbours are adjacent."""
+    dims = tuple(f"d{k}" for k in range(tensor.rank))
+    rest = tuple(Var(d) for k, d in enumerate(dims) if k != v)
+    extents = tensor.extents
+    shape = (-(-extents[v] // width), *(n for k, n in enumerate(extents) if k != v), width)
+    index = (Var(dims[v]) // width, *rest, Var(dims[v]) % width)
+    return Layout(dims, index, tuple(map(as_expr, shape)))
+
+
+def storage_block(schedule: Schedule, load: Load, axis: str) -> int:
+    """The size of the blocks in which `load`'s tensor stores neighbours along `axis`; 1 where it has none."""
+    for e in schedule.function.tensor(load.buffer).storage.apply(load.index):
+        match e:
+            case Binary(op="mod", a=a, b=Const(value=size)) if uses(a, axis):
+                return int(size)
+            case _:
+                continue
+    return 1
