@@ -4,6 +4,7 @@ iteration and neighbouring nests in one, and what isl's scheduler makes of the d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Final
 
 from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
@@ -11,6 +12,7 @@ from polydl.poly.affine_schedule import BandFacts, SchedulerOptions, affine_sche
 from polydl.poly.treetext import format_tree
 from polydl.scheduler.affine_order import AffineOrder
 from polydl.scheduler.automatic.distribution import private_places
+from polydl.scheduler.automatic.point_places import point_places
 from polydl.scheduler.automatic.sharing import share_passes
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
@@ -32,18 +34,20 @@ def orders(plain: Schedule, operations: int) -> Iterator[tuple[Schedule, tuple[B
         if schedule not in seen:
             seen.add(schedule)
             yield schedule, ()
-    for options in _VARIANTS:
+    pointwise = point_places(plain)
+    starts = (private,) if pointwise.function == private.function else (private, pointwise)
+    for start, options in product(starts, _VARIANTS):
         try:
             order = affine_schedule(
-                private.scop,
-                private.dependences,
+                start.scop,
+                start.dependences,
                 options,
                 reassociate=plain.reassociate,
                 operations=operations,
             )
         except (NotApplicable, PolyhedralBlowup, InvalidProgram):
             continue
-        found = attempt(private, AffineOrder(format_tree(order.tree)))
+        found = attempt(start, AffineOrder(format_tree(order.tree)))
         if found is not None and all(found.tree != s.tree for s in seen):
             seen.add(found)
             yield found, order.bands
