@@ -11,7 +11,7 @@ from polydl.poly.tree import Band, Tree
 from polydl.poly.treetext import parse_tree
 from polydl.scheduler.partition import _partition
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
-from polydl.scheduler.structure import band_of, replace_at
+from polydl.scheduler.structure import axes_by_depth, band_of, replace_at
 
 __all__ = ["AffineOrder", "SeparateTiles", "tile_of"]
 
@@ -77,7 +77,7 @@ def tile_of(loop: str, number: Affine) -> tuple[str, int]:
 def _sides(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> tuple[TileSide, ...]:
     """The sides of the tiles of a statement that the loops count, innermost loop first."""
     found: list[TileSide] = []
-    axes = [a.name for a in schedule.statement(statement).axes]
+    axes = [n for n in axes_by_depth(schedule.tree, statement) if n not in schedule.function.sizes]
     for loop in reversed(loops):
         found.append(_side(loop, schedule.member(loop).expr(statement), axes, [s.iterator for s in found]))
     return tuple(found)
@@ -88,12 +88,12 @@ def _side(loop: str, number: Affine, axes: list[str], taken: list[str]) -> TileS
     match number.terms:
         case ((FloorDiv(dividend, size), 1),) if number.constant == 0:
             dividend = _unblocked(dividend, size)
-            for axis in reversed(axes):
-                plain = axis not in (dividend - dim(axis)).names()
-                if axis not in taken and (axis, 1) in dividend.terms and plain:
-                    return TileSide(axis, dividend, size)
-        case _:
-            pass
+        case _:  # a loop that is not split: tiles of one
+            dividend, size = number, 1
+    for axis in reversed(axes):
+        plain = axis not in (dividend - dim(axis)).names()
+        if axis not in taken and (axis, 1) in dividend.terms and plain:
+            return TileSide(axis, dividend, size)
     raise NotApplicable(f"loop {loop} does not count tiles of an axis", next="split a loop that is an axis")
 
 

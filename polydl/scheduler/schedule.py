@@ -24,7 +24,7 @@ from polydl.scheduler.bounds import require_inside
 from polydl.scheduler.queries import Queries
 from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
-from polydl.scheduler.structure import band_of, interval, normalise, require_nesting
+from polydl.scheduler.structure import axes_by_depth, band_of, interval, normalise, require_nesting
 from polydl.scheduler.tuples import require_kept_tuples
 from polydl.targets import Target
 from polydl.vocabulary import Binding
@@ -313,7 +313,8 @@ class Schedule(Queries):
         span = interval(e, self.axis_ranges(statement))
         if span is not None:
             return Affine((), span[0]), Affine((), span[1] + 1)
-        for a in reversed(self.statement(statement).axes):
+        axes = {a.name: a for a in self.statement(statement).axes}
+        for a in (axes[n] for n in reversed(axes_by_depth(self.tree, statement)) if n in axes):
             rest = e - dim(a.name)
             if (a.name, 1) in e.terms and a.name not in rest.names():
                 lower, upper = to_affine(a.lower), to_affine(a.upper)

@@ -26,6 +26,7 @@ from polydl.vocabulary import Binding
 __all__ = [
     "Path",
     "at",
+    "axes_by_depth",
     "band_of",
     "interval",
     "normalise",
@@ -68,6 +69,16 @@ def band_of(tree: Tree, name: str) -> tuple[Path, Band, int]:
     if result is None:  # resolve() has found it
         raise UsageError(f"there is no loop '{name}'")
     return result
+
+
+def axes_by_depth(tree: Tree, statement: str) -> tuple[str, ...]:
+    """The names in a statement's time coordinates, in the order in which the loops around it come to use them."""
+    seen: dict[str, None] = {}
+    for m in members(tree):
+        for s, e in m.exprs:
+            if s == statement:
+                seen.update(dict.fromkeys(sorted(e.names())))
+    return tuple(seen)
 
 
 def at(tree: Tree, path: Path) -> Tree:

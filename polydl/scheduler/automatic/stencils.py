@@ -1,0 +1,126 @@
+"""Tiles of time and space for sweeps over arrays, and the code inside of one.
+
+    band(t, i, j)  ->  band(t.o, i.o, j.o, t.i, i.i.o, sequence(S1: band(j.i.o, i.i.i [unroll], j.i.i [vector]), S2: …))
+
+Time and space come from `skewed`. A tile does several time steps on what the second-level cache holds, a few rows at
+once, so that what neighbouring rows share is loaded once. Rows and vectors that are whole are separated from
+those at the border. Tiles on a diagonal of time and the first space coordinate are independent: they run in parallel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from polydl.scheduler.affine_order import SeparateTiles
+from polydl.scheduler.automatic.strategy import Part
+from polydl.scheduler.automatic.time_tiles import Skewed, skewed
+from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
+from polydl.scheduler.loops import Distribute, Reorder, Split, Tile
+from polydl.scheduler.motion import Skew
+from polydl.scheduler.recipes.common import attempt, loops_of
+from polydl.scheduler.schedule import Schedule, Transform
+from polydl.targets import Target
+
+__all__ = ["staggered", "stencils", "tiled"]
+
+_ROWS: Final = 4  # at once
+_IN_FLIGHT: Final = (
+    8  # rows of a recurrence: a division takes three times as long as till the next one may start
+)
+_STEPS: Final = 32  # of time in a tile of rows
+_STEPS_OF_PLANES: Final = 8
+
+
+def tiled(found: Skewed, sizes: tuple[int, ...], rows: int, lanes: int, *, threads: int) -> Schedule | None:
+    """The permutable band in tiles of `sizes` (0: not tiled, only the last loop), `rows` rows and vectors inside.
+
+    `threads`: so many tiles of time run at once, each a tile of space behind the one before.
+    """
+    row = f"{found.loops[-2]}.i"
+    vector = f"{found.loops[-1]}.i" if sizes[-1] else found.loops[-1]
+    jam = rows > 1 and len(found.loops) > 2
+    done = _tiles(found, sizes, threads)
+    if done is not None and jam:
+        done = attempt(done, Split(row, rows))
+    if done is None:
+        return None
+    statements = [s for s, _ in done.member(vector).exprs]
+    if len(statements) > 1:
+        done = attempt(done, Distribute(vector), *([Distribute(f"{row}.i")] if jam else ()))
+    for s in statements:
+        if done is not None:
+            done = _vectors(done, s, f"{row}.o" if jam else "", lanes)
+    return done
+
+
+def staggered(found: Skewed, sizes: tuple[int, ...], rows: int, *, threads: int) -> Schedule | None:
+    """The permutable band in tiles, `rows` rows in flight, each some columns behind the one before: of use where every
+    point waits for its neighbours, so that neither points of a row nor those of a column are independent.
+
+    The innermost loop is skewed once more by the rows, and the rows of a block become its innermost loop.
+    """
+    *_, rows_loop, column = found.loops
+    skew = attempt(found.schedule, Skew(rows_loop, column, 1))
+    done = None if skew is None else _tiles(replace(found, schedule=skew), sizes, threads)
+    if done is None:
+        return None
+    row = f"{rows_loop}.i"
+    done = attempt(done, Split(row, rows), Reorder((f"{row}.o", column, f"{row}.i")), Unroll(f"{row}.i"))
+    if done is None:
+        return None
+    return attempt(done, SeparateTiles((f"{row}.o", column), f"{row}.i")) or done
+
+
+def _tiles(found: Skewed, sizes: tuple[int, ...], threads: int) -> Schedule | None:
+    loops = found.loops
+    cut = [n for n, size in zip(loops, sizes, strict=True) if size]
+    steps: list[Transform] = [Tile(tuple(cut), tuple(x for x in sizes if x))]
+    if threads > 1:
+        time, space = f"{loops[0]}.o", f"{loops[1]}.o"
+        steps += [Split(time, threads), Skew(f"{time}.i", space, 1)]
+        steps += [Reorder((f"{time}.o", space, f"{time}.i")), Parallel(f"{time}.i")]
+    return attempt(found.schedule, *steps)
+
+
+def _vectors(schedule: Schedule, statement: str, rows: str, lanes: int) -> Schedule | None:
+    """One statement with vectors along its innermost loop and, where there are any, the rows of a tile spelled out."""
+    *_, row, vector = loops_of(schedule, statement)
+    outer = schedule.member(loops_of(schedule, statement)[0]).expr(statement)
+    if rows and schedule.member(row).expr(statement).names() <= outer.names():
+        rows = ""  # a statement that runs in one row only
+    steps: list[Transform] = [Split(vector, lanes)]
+    if rows:
+        steps.append(Reorder((f"{vector}.o", row, f"{vector}.i")))
+    done = attempt(schedule, *steps)
+    if done is None:
+        return None
+    whole = attempt(done, SeparateTiles((rows, f"{vector}.o"))) if rows else None
+    done = whole or attempt(done, SeparateTiles((f"{vector}.o",))) or done
+    if rows:
+        done = attempt(done, Unroll(row)) or done
+    vectors = attempt(done, Vectorize(f"{vector}.i"))
+    if vectors is None:
+        return None
+    return attempt(vectors, Vectorize(f"{vector}.i.tail")) or vectors
+
+
+def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
+    """The part in tiles of time and space, where it is a sweep that time can be tiled with."""
+    found = None if part.bands else skewed(schedule, part)  # an order of isl's gives the same again
+    if found is None or len(found.skews) < 2:
+        return  # rows of a line are short of nothing that a tile could keep
+    first, *others = found.skews
+    steps = _STEPS if len(others) == 1 else _STEPS_OF_PLANES
+    # A space loop moves by its skew in one step: tiles that move by their own width have edges that are straight.
+    sizes = (steps, steps * first, *(steps * skew for skew in others[:-1]), 0)
+    rows = _ROWS if len(others) == 1 else 1
+    widest = max(x.dtype.bytes for x in schedule.function.tensors)
+    lanes = target.lanes(widest)
+    if target.vector_bytes == target.line_bytes:
+        lanes = max(1, lanes // 2)  # as long as a line, nearly every vector of a shifted row would touch two
+    done = tiled(found, sizes, rows, lanes, threads=target.cores)
+    done = done or staggered(found, sizes, _IN_FLIGHT, threads=target.cores)
+    if done is not None:
+        yield done
