@@ -55,6 +55,7 @@ from polydl.poly.affine import Affine
 from polydl.poly.model import Access, Box
 from polydl.scheduler.prefetch import prefetched
 from polydl.scheduler.schedule import Schedule
+from polydl.scheduler.tensorise import tensorised
 from polydl.vocabulary import Binding, Memory
 
 __all__ = ["lower"]
@@ -246,7 +247,8 @@ class _Lowering:
                 ):
                     inner = Block((inner, Barrier())) if self._depend(names, names) else inner
                 owned = self._owned(body, d) if member.binding in (Binding.SEQUENTIAL, Binding.VECTOR) else ()
-                return For(member.name, first, end, inner, member.binding, step, length, owned)
+                spelling = tensorised(self.paths[next(iter(_calls(body))).path]).get(d, "")
+                return For(member.name, first, end, inner, member.binding, step, length, owned, spelling)
             case IfNode(cond=cond, then=then, otherwise=otherwise):
                 other = None if otherwise is None else self._node(otherwise, depth, placed)
                 return If(self._ast(cond), self._node(then, depth, placed), other)

@@ -92,6 +92,7 @@ class For:
     step: int = 1
     length: int | None = None  # VECTOR: the planned number of lanes
     owned: tuple[str, ...] = ()  # buffers: nothing else in it touches a cell that an update in it changes
+    instruction: str = ""  # of the hardware, which computes the same as this loop and those in it
 
 
 @dataclass(frozen=True, slots=True)

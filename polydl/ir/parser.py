@@ -285,12 +285,13 @@ class _Parser:
         owned: list[str] = []
         while self._take("," if owned else "owns"):
             owned.append(self._name())
+        spelling = self._name() if self._take("by") else ""
         self._expect(":")
         outer = self._variables
         self._variables = outer | {var: (INDEX, 1)}
         body = self._indented(indent)
         self._variables = outer
-        return For(var, lower, upper, body, binding, step, length, tuple(owned))
+        return For(var, lower, upper, body, binding, step, length, tuple(owned), spelling)
 
     def _if(self, indent: int) -> Stmt:
         cond = self.expr(0)

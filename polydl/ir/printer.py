@@ -65,7 +65,7 @@ _NOT, _COMPARISON, _UNARY, _ATOM = 3, 4, 11, 12
 NAME: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 RESERVED: Final = frozenset({
     "kernel", "sizes", "in", "const", "out", "inout", "workspace", "parallel", "vector", "unroll", "for", "step",
-    "length", "owns", "if", "else", "let", "alloc", "align", "barrier", "check", "prefetch", "write", "block", "pass",
+    "length", "owns", "by", "if", "else", "let", "alloc", "align", "barrier", "check", "prefetch", "write", "block", "pass",
     "where", "and", "or", "not", "true", "false", "nan", "inf", "global", "local", "register", "shared",
 })  # fmt: skip
 ROLES: Final = {
@@ -149,11 +149,12 @@ class _Printer:
                 yield f"{indent}{'block:' if stmts else 'pass'}{comment}"
                 for i, inner in enumerate(stmts):
                     yield from self._element(inner, deeper, last=i == len(stmts) - 1)
-            case For(var, lower, upper, body, binding, step, length, owned):
+            case For(var, lower, upper, body, binding, step, length, owned, instruction):
                 kind = "" if binding == Binding.SEQUENTIAL else f"{binding.value} "
                 stride = "" if step == 1 else f" step {step}"
                 lanes = "" if length is None else f" length {length}"
                 owns = f" owns {', '.join(map(name_text, owned))}" if owned else ""
+                owns += f" by {name_text(instruction)}" if instruction else ""
                 bounds = f"{self.expr(lower, 0)}..{self.expr(upper, 0)}"
                 yield f"{indent}{kind}for {name_text(var)} in {bounds}{stride}{lanes}{owns}:{comment}"
                 yield from self._scoped(var, (INDEX, 1), body, deeper)

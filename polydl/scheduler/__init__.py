@@ -20,6 +20,7 @@ from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.tensorise import Tensorise
 from polydl.scheduler.terms import SplitSum
 from polydl.scheduler.unimodular import Unimodular
 
@@ -58,6 +59,7 @@ __all__ = [
     "Skew",
     "Split",
     "SplitSum",
+    "Tensorise",
     "Tile",
     "Transform",
     "Unimodular",

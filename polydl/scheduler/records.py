@@ -26,6 +26,7 @@ from polydl.scheduler.placement import ComputeAt
 from polydl.scheduler.prefetch import Prefetch
 from polydl.scheduler.schedule import Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
+from polydl.scheduler.tensorise import Tensorise
 from polydl.scheduler.terms import SplitSum
 from polydl.scheduler.unimodular import Unimodular
 from polydl.vocabulary import Memory
@@ -38,7 +39,7 @@ TRANSFORMS: Final[dict[str, type[Transform]]] = {
         Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted,
         IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Rebase, Reorder,
         Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split,
-        SplitSum, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
+        SplitSum, Tensorise, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )
 }  # fmt: skip
 

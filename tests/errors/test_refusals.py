@@ -37,6 +37,7 @@ from polydl.scheduler import (
     Shift,
     Skew,
     Split,
+    Tensorise,
     Tile,
     Transform,
     Unimodular,
@@ -60,7 +61,16 @@ from tests.errors.programs import (
     updated,
 )
 from tests.scheduler.loop_cases import carried, weighted
-from tests.scheduler.programs import chain, gather, heat, in_place, matmul, normalised, triangular
+from tests.scheduler.programs import (
+    byte_matmul,
+    chain,
+    gather,
+    heat,
+    in_place,
+    matmul,
+    normalised,
+    triangular,
+)
 
 Golden = Callable[[str, str], None]
 
@@ -206,6 +216,23 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
     ),
     "fuse_shifted_transposed_symbolic": (transposed_symbolic, (FuseShifted(("i", "b.i")),)),
     "separate_tiles_of_no_tile": (lambda: matmul().schedule(), (SeparateTiles(("C.i",)),)),
+    "tensorise_floats": (
+        lambda: matmul(4, 16, 4).schedule(),
+        (Reorder(("C.i", "C.j", "k")), Tensorise(("C.j", "k"), "vpdpbusd")),
+    ),
+    "tensorise_rows_that_do_not_lie_so": (
+        lambda: byte_matmul(3, 16, 4).schedule(),
+        (Tensorise(("C.j", "k"), "vpdpbusd"),),
+    ),
+    "tensorise_other_extents": (lambda: byte_matmul(3, 8, 4).schedule(), (Tensorise(("C.j", "k"), "vpdpbusd"),)),
+    "tensorise_loops_in_another_order": (
+        lambda: byte_matmul(3, 16, 4).schedule(),
+        (Tensorise(("k", "C.j"), "vpdpbusd"),),
+    ),
+    "tensorise_a_vector": (
+        lambda: byte_matmul(3, 16, 4).schedule(),
+        (Unroll("k"), Tensorise(("C.j", "k"), "vpdpbusd")),
+    ),
     "prefetch_nothing": (lambda: matmul().schedule(), (Prefetch("A", "i", 4),)),
     "prefetch_the_past": (lambda: matmul().schedule(), (Prefetch("A", "k", 0),)),
     "prefetch_lanes": (lambda: matmul().schedule(), (Vectorize("k"), Prefetch("A", "k", 4))),
@@ -299,6 +326,7 @@ def test_not_applicable(name: str, golden: Golden) -> None:
     [
         ("no_such_loop", Split("x", 4), UsageError),
         ("no_such_loop_to_tile", Tile(("q", "r"), (4, 4)), UsageError),
+        ("no_such_instruction", Tensorise(("k",), "vfma"), UsageError),
         ("no_such_tensor", Local("T", ("i",)), InvalidProgram),
         ("no_such_computation", Inline("T"), InvalidProgram),
     ],

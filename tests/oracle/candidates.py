@@ -32,8 +32,10 @@ from polydl.scheduler import (
     Parallel,
     PartialSums,
     Privatize,
+    Rebase,
     Reorder,
     Reverse,
+    RunFirst,
     Schedule,
     Separate,
     SeparateTiles,
@@ -43,6 +45,7 @@ from polydl.scheduler import (
     Shift,
     Skew,
     Split,
+    Tensorise,
     Tile,
     Transform,
     Unimodular,
@@ -53,6 +56,7 @@ from polydl.scheduler import (
 from polydl.scheduler.structure import normalise
 from polydl.targets import parse
 from polydl.vocabulary import Binding, Memory
+from tests.oracle.functions import DOT
 
 __all__ = ["ALWAYS_LEGAL", "candidate"]
 
@@ -60,8 +64,8 @@ Maker = Callable[[Random, Schedule], Transform | None]
 
 # They change no order and no value, take back a binding, or look for what is legal themselves.
 ALWAYS_LEGAL: Final = frozenset({
-    "Accumulate", "Collapse", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Sequential",
-    "SetLayout", "SetMemory", "Split", "Unroll",
+    "Accumulate", "Collapse", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Rebase", "Sequential",
+    "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
 })  # fmt: skip
 _TARGET: Final = parse("x86-64-avx2")
 
@@ -325,6 +329,28 @@ def _partial_sums(r: Random, s: Schedule) -> Transform | None:
     return PartialSums(name, r.choice(inside), padded) if inside else None
 
 
+def _run_first(r: Random, s: Schedule) -> Transform | None:
+    loop = _loop(r, s)
+    if loop is None:
+        return None
+    statement = r.choice(s.member(loop).exprs)[0]
+    names = [a.name for a in s.statement(statement).axes]
+    several = len(s.member(loop).exprs) > 1
+    condition = (
+        "" if several and r.random() < 0.4 else f"{r.choice(names)} {r.choice(('<', '>='))} {r.randint(1, 2)}"
+    )
+    return RunFirst(loop, (statement,), (condition,))
+
+
+def _rebase(r: Random, s: Schedule) -> Transform | None:
+    return Rebase(r.choice([x.name for x in s.scop.statements]))
+
+
+def _tensorise(r: Random, s: Schedule) -> Transform | None:
+    found = [b for b in _bands(s) if b[-1].endswith(".i") and len(b) > 1]
+    return Tensorise(tuple(r.choice(found)[-2:]), DOT) if found else None
+
+
 def _sequential(r: Random, s: Schedule) -> Transform | None:
     bound = [m.name for m in members(s.tree) if m.binding is not Binding.SEQUENTIAL]
     loop = r.choice(bound) if bound else _loop(r, s)
@@ -366,8 +392,10 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "PartialSums": _partial_sums,
     "Parallel": _of_loop(lambda r, s, n: Parallel(n)),
     "Privatize": _privatize,
+    "Rebase": _rebase,
     "Reorder": _reorder,
     "Reverse": _of_loop(lambda r, s, n: Reverse(n)),
+    "RunFirst": _run_first,
     "Separate": _separate,
     "SeparateTiles": _separate_tiles,
     "Sequential": _sequential,
@@ -376,6 +404,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "Shift": _shift,
     "Skew": _skew,
     "Split": _of_loop(lambda r, s, n: Split(n, r.choice((2, 3)))),
+    "Tensorise": _tensorise,
     "Tile": _tile,
     "Unimodular": _unimodular,
     "Unroll": _of_loop(lambda r, s, n: Unroll(n)),

@@ -311,13 +311,14 @@ def outcome(
     roles = {t.name: t.role for t in function.tensors}
     memory: dict[Cell, int] = {}
 
-    def load(tensor: str, cell: tuple[int, ...], r: Run) -> int:
-        key = (tensor, r.places.get(tensor), cell)
-        if key in memory:
-            return memory[key]
+    def before(tensor: str, cell: tuple[int, ...]) -> int:
         if roles[tensor] in (TensorRole.TEMPORARY, TensorRole.OUTPUT):
             return terms.term("undefined")
         return terms.term("given", tensor, cell)
+
+    def load(tensor: str, cell: tuple[int, ...], r: Run) -> int:
+        key = (tensor, r.places.get(tensor), cell)
+        return memory[key] if key in memory else before(tensor, cell)
 
     def value(e: Expr, r: Run) -> int:
         match e:
@@ -347,4 +348,7 @@ def outcome(
             new = terms.combined(s.op, load(s.target, cell, r), new)
         memory[s.target, r.places.get(s.target), cell] = new
     results = (TensorRole.OUTPUT, TensorRole.INOUT)
-    return {(tensor, cell): v for (tensor, _, cell), v in memory.items() if roles[tensor] in results}
+    found = {(tensor, cell): v for (tensor, _, cell), v in memory.items() if roles[tensor] in results}
+    return {
+        where: v for where, v in found.items() if v != before(*where)
+    }  # adding nothing to a cell is no change

@@ -11,9 +11,10 @@ from polydl.dsl.function import Axis, Computation, Reduction
 from polydl.dsl.tensor import Tensor
 from polydl.dtypes import F32
 from polydl.ir.expr import Binary, Const, Expr, Var, as_expr, maximum, walk
-from polydl.scheduler import Schedule
+from polydl.scheduler import Reorder, Schedule, Split, Transform
+from polydl.scheduler.instructions import Instruction, declare
 
-__all__ = ["Program", "random_program"]
+__all__ = ["DOT", "Program", "products", "random_program"]
 
 LOW, EXTENT = -12, 40  # every subscript below stays inside
 MOST = 4  # of the symbolic size, so that all its values can be tried
@@ -38,6 +39,44 @@ def random_program(r: Random) -> Program:
     function = make(r)
     sizes = tuple({"N": n} for n in range(1, MOST + 1)) if function.sizes else ({},)
     return Program(function, sizes, r.random() < 0.7)
+
+
+# ---- products for an instruction -----------------------------------------------------------------------------------
+
+
+DOT = "dot2x2"  # the instruction for tests: c[j] += sum of a[t] * b[t, j]
+
+
+def _dot() -> Instruction:
+    two, j, t = as_expr(2), Var("j"), Var("t")
+    a = Tensor("a", F32, (two,), TensorRole.INPUT)
+    b = Tensor("b", F32, (two, two), TensorRole.INPUT)
+    c = Tensor("c", F32, (two,), TensorRole.INOUT)
+    axes = (Axis("j", as_expr(0), two), Axis("t", as_expr(0), two))
+    dot = Computation(DOT, axes, (), "c", (j,), a[t] * b[t, j], Reduction("add", ("t",), None))
+    return Instruction(DOT, Function(DOT, (), (a, b, c), (dot,)))
+
+
+def products(r: Random) -> tuple[Program, tuple[Transform, ...]]:
+    """A product with two columns, and what makes its innermost loops the instruction."""
+    declare(_dot())
+    n, depth = r.randint(1, 3), r.randint(2, 5)
+    x = _wide("x", 1, TensorRole.INPUT)
+    w = Tensor("w", F32, (as_expr(8), as_expr(2)), TensorRole.INPUT)
+    y = Tensor("y", F32, (as_expr(8), as_expr(2)), TensorRole.INOUT)
+    i, j, k = Var("i"), Var("j"), Var("k")
+    axes = (
+        Axis("i", as_expr(0), as_expr(n)),
+        Axis("j", as_expr(0), as_expr(2)),
+        Axis("k", as_expr(0), as_expr(depth)),
+    )
+    row = r.choice((i, i, i + 1))
+    c = Computation(
+        "s0", axes, (), "y", (row, j), x[i * r.choice((0, 1)) + k] * w[k, j], Reduction("add", ("k",), None)
+    )
+    function = _function("products", [x, w, y], [c])
+    order = r.choice((("i", "k.o", "j", "k.i"), ("k.o", "i", "j", "k.i")))
+    return Program(function, ({},), True), (Split("k", 2), Reorder(order))
 
 
 def _wide(name: str, rank: int, role: TensorRole) -> Tensor:

@@ -26,7 +26,7 @@ from polydl.scheduler import TRANSFORMS, Schedule, Transform
 from polydl.scheduler.structure import normalise
 from tests.oracle.candidates import ALWAYS_LEGAL, candidate
 from tests.oracle.enumeration import BrokenContract, Terms, outcome, same_sources, tree_is_legal
-from tests.oracle.functions import Program, random_program
+from tests.oracle.functions import Program, products, random_program
 
 __all__ = ["Misjudged", "Pair", "Tally", "names", "pair"]
 
@@ -120,9 +120,12 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
     name = names()[number % len(names())]
     tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
     for _ in range(_ATTEMPTS):
+        steps: tuple[Transform, ...] = ()
         program = random_program(r)
+        if name == "Tensorise":
+            program, steps = products(r)
         try:
-            schedule = _prefix(r, program, name)
+            schedule = program.schedule().apply(*steps) if steps else _prefix(r, program, name)
             step = candidate(r, schedule, name)
         except (OutOfBounds, NotApplicable, PolyhedralBlowup):
             continue

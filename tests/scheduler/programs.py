@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from polydl.dsl import Function, FunctionBuilder, Tensor, max_over, min_over, reduce_over, sum_over
-from polydl.dtypes import F32, I32, INDEX, DType
-from polydl.ir import Expr, and_, maximum, select
+from polydl.dtypes import F32, I8, I32, INDEX, U8, DType
+from polydl.ir import Expr, and_, cast, maximum, select
 from polydl.scheduler import Schedule
 
 Array = np.ndarray[Any, Any]
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 __all__ = [
     "Case",
     "blur",
+    "byte_matmul",
     "cases",
     "chain",
     "convolution",
@@ -83,6 +84,18 @@ def matmul(
         v = f.input("V", (N,), dtype)
         c = f.compute("D", {"i": M, "j": N}, lambda i, j: maximum(c[i, j] + v[j], 0))
     return Case(f.build([c]), sizes)
+
+
+def byte_matmul(m: int = 3, n: int = 32, k: int = 8) -> Case:
+    """Unsigned times signed bytes, summed up in 32 bits."""
+    f = FunctionBuilder("byte_matmul")
+    a, b = f.input("A", (m, k), U8), f.input("B", (k, n), I8)
+    c = f.compute(
+        "C",
+        {"i": m, "j": n},
+        lambda i, j: sum_over({"k": k}, lambda k: cast(I32, a[i, k]) * cast(I32, b[k, j])),
+    )
+    return Case(f.build([c]))
 
 
 def convolution(

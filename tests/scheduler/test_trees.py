@@ -44,6 +44,7 @@ from polydl.scheduler import (
     Skew,
     Split,
     SplitSum,
+    Tensorise,
     Tile,
     Transform,
     Unimodular,
@@ -56,6 +57,7 @@ from tests.scheduler.loop_cases import product, weighted
 from tests.scheduler.programs import (
     Case,
     blur,
+    byte_matmul,
     chain,
     convolution,
     gather,
@@ -110,6 +112,12 @@ BLOCKS = (
     Reorder(("S2.j.o", "k.o", "S2.i.o", "S2.j.i.o", "k.i", "S2.i.i", "S2.j.i.i")),
     *(Pack("w", "k.o", "S2"), Pack("x", "S2.i.o", "S2", scaled=True)),
 )
+
+DOTS = (
+    SetLayout("B", Layout.parse("d0, d1 -> d0 // 4, d1, d0 % 4 in 3, 40, 4")),
+    Split("C.j", 16), Split("k", 4), Reorder(("C.i", "C.j.o", "k.o", "C.j.i", "k.i")),
+    Tensorise(("C.j.i", "k.i"), "vpdpbusd"),
+)  # fmt: skip
 
 CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "split": (matmul(6, 7, 5), (Split("C.j", 4),)),
@@ -238,6 +246,8 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
             SeparateTiles(("lower_init.i.o", "lower_init.j.o")),
         ),
     ),
+    "tensorise": (byte_matmul(3, 32, 8), DOTS),
+    "tensorise_with_tails": (byte_matmul(3, 40, 10), (*DOTS[:-1], Separate("C.j.o"), Separate("k.o"), DOTS[-1])),
     "prefetch": (
         matmul(6, 32, 9),
         (Reorder(("C.i", "k", "C.j")), Split("C.j", 16), Vectorize("C.j.i"), Prefetch("B", "k", 4)),

@@ -19,6 +19,7 @@ from polydl.codegen.c.values import ADDITIVE, Value, memory_dtype, scalar_type
 from polydl.codegen.cpu import LARGEST_STACK_BUFFER, LocalBytes, Routine, lower
 from polydl.codegen.passes import shared_buffers
 from polydl.codegen.passes.walk import contains, subscript_lanes
+from polydl.codegen.tensor import operands_of
 from polydl.dtypes import BOOL, I64, INDEX
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr, Load, Var, walk
@@ -65,7 +66,7 @@ def emit_kernel(routine: Routine, used_by: tuple[str, ...], target: Target, libr
 
 class _KernelEmitter:
     def __init__(self, routine: Routine, used_by: tuple[str, ...], target: Target, library: Library) -> None:
-        self.routine, self.used_by, self.lib = routine, used_by, library
+        self.routine, self.used_by, self.lib, self.target = routine, used_by, library, target
         self.sizes = routine.kernel.sizes
         self.shared = shared_buffers(routine.kernel)
         self.kernel = lower(routine.kernel, target)
@@ -193,6 +194,28 @@ class _KernelEmitter:
                 assert_never(s)
 
     def _loop(self, s: For) -> None:
+        spelled = s.instruction and self._instruction(s)
+        if spelled:
+            self.lines.append("#else")
+        self._plain_loop(s)
+        if spelled:
+            self.lines.append("#endif")
+
+    def _instruction(self, s: For) -> bool:
+        """The loops as a hardware instruction, where the compiler's flags allow it; what follows is for elsewhere."""
+        found = operands_of(s, self.target)
+        if found is None or not found[0].c:
+            return False
+        chosen, operands = found
+        pointers = {n: self.e.memory.pointer(x.buffer, x.index) for n, x in operands.items()}
+        self.lib.intrinsics = True
+        self.lines.append(f"#if defined({chosen.c_macro})")
+        with self._braces(""):
+            for line in chosen.c:
+                self._line(line.format(**pointers))
+        return True
+
+    def _plain_loop(self, s: For) -> None:
         lower, upper = self.e.value(s.lower), self.e.value(s.upper)
         name = self.names.fresh(s.var)
         scope = [name]

@@ -279,6 +279,11 @@ class Memories:
         value = self.e.mask(value, value.bits or 8, lanes)
         return Value(f"{self.lanes.truth_bytes(lanes, value.bits)}({value.text})", U8, lanes)
 
+    def pointer(self, buffer: str, index: tuple[Expr, ...]) -> str:
+        """The address of an element."""
+        place = self.place(buffer)
+        return f"({self._pointer(place, self.e.value(self.flatten(place, index)))})"
+
     def prefetch(self, buffer: str, index: tuple[Expr, ...], write: bool) -> str | None:
         """Touch the line of lane 0; nothing to do for variables."""
         place = self.place(buffer)

@@ -13,6 +13,7 @@ from polydl.codegen.llvm.memory import Place
 from polydl.codegen.llvm.offsets import Affine
 from polydl.codegen.llvm.values import Value, integer, memory_type
 from polydl.codegen.passes.walk import contains, subscript_lanes
+from polydl.codegen.tensor import operands_of
 from polydl.dtypes import BOOL, I32, I64
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr
@@ -270,6 +271,8 @@ class _KernelEmitter:
     def _loop(self, s: For) -> None:
         e = self.e
         e.begin_statement()
+        if s.instruction and self._instruction(s):
+            return
         lower, upper = e.index(s.lower), e.index(s.upper)
         distance = e.offsets.add(upper, lower, -1)
         bounds = e.offsets.range(distance)
@@ -287,6 +290,23 @@ class _KernelEmitter:
         first, last = e.offsets.value(lower), e.offsets.value(upper)
         with self.b.loop(first, last, s.step, bounds is not None and bounds[0] > 0) as iterator:
             self._scoped(s.var, iterator, s.body)
+
+    def _instruction(self, s: For) -> bool:
+        """The loops as a hardware instruction, if the machine has it."""
+        found = operands_of(s, self.target)
+        if found is None or not found[0].llvm:
+            return False
+        chosen, operands = found
+        pointers = {"v": f"{self.b.fresh('t')}."}
+        for name, load in operands.items():
+            place = self.e.place(load.buffer)
+            element = self.e.memory.flatten(place, tuple(self.e.index(i) for i in load.index))
+            pointers[name] = self.e.memory.address(place, element)[0].text
+        for line in chosen.llvm:
+            self.b.do(line.format(**pointers))
+        for line in chosen.declarations:
+            self.b.declare(line)
+        return True
 
     def _scoped(self, var: str, bound: Value | Affine, body: Stmt) -> None:
         before = self.e.names.get(var)
