@@ -43,8 +43,8 @@ class Diamond(Transform):
         if self.space not in names[at + 1 :]:
             raise NotApplicable(f"loop {self.space} is not inside {self.time} in one band")
         time, space = band.members[at], band.members[names.index(self.space)]
-        right = _forward(schedule, time, dict(space.exprs), self.width)
-        left = _forward(schedule, time, {s: -e for s, e in space.exprs}, self.width)
+        right = _forward(schedule, time, dict(space.exprs))
+        left = _forward(schedule, time, {s: -e for s, e in space.exprs})
         place = Member(f"{space.name}.o", tuple((s, e // self.width) for s, e in right.items()))
         front = Member(
             f"{time.name}.o", tuple((s, e // self.width + left[s] // self.width) for s, e in right.items())
@@ -65,9 +65,7 @@ class Diamond(Transform):
                     yield from (cls(a.name, b.name, width) for width in (16, 32, 64))
 
 
-def _forward(
-    schedule: Schedule, time: Member, coordinate: dict[str, Affine], width: int
-) -> dict[str, Affine]:
+def _forward(schedule: Schedule, time: Member, coordinate: dict[str, Affine]) -> dict[str, Affine]:
     """The coordinate with the multiple of time and the delays that turn all dependences forward along it."""
     found = least_skew(schedule.scop, schedule.dependences, coordinate, [dict(time.exprs)])
     if found is None:

@@ -12,6 +12,7 @@ from polydl.errors import InvalidProgram
 from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
+from polydl.scheduler.diamonds import Diamond
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.folding import Contract, Fold
 from polydl.scheduler.instances import RunFirst
@@ -36,7 +37,7 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Distribute, Expand, Fold, Fuse, FuseShifted,
+        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Diamond, Distribute, Expand, Fold, Fuse, FuseShifted,
         IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Rebase, Reorder,
         Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split,
         SplitSum, Tensorise, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,

@@ -14,6 +14,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    Diamond,
     Distribute,
     Expand,
     Fold,
@@ -142,6 +143,10 @@ ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
     "compute_at_in_parallel": (pair, (Split("b.i", 4), ComputeAt("a", "b.i.o", "b"), Parallel("b.i.o"))),
     "unroll_and_jam_in_place": (diagonal, (UnrollAndJam("seidel.i", 2),)),
     "unroll_and_jam_time": (lambda: heat().schedule(), (UnrollAndJam("step.t", 2),)),
+    "diamond_fronts_at_once": (
+        lambda: heat().schedule(),
+        (Diamond("step.t", "step.i", 4), Parallel("step.t.o")),
+    ),
     "unimodular_backwards": (diagonal, (Unimodular(("seidel.i", "seidel.j"), ((1, 1), (0, 1))),)),
     "affine_order_of_consumers_first": (pair, (AffineOrder(CONSUMERS_FIRST),)),
     "separate_tiles_in_place": (
@@ -200,6 +205,8 @@ def check_repair(schedule: Schedule, steps: tuple[Transform, ...], refusal: Ille
 NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
     "unroll_and_jam_by_one": (lambda: matmul().schedule(), (UnrollAndJam("C.i", 1),)),
     "unroll_and_jam_the_innermost": (lambda: matmul().schedule(), (UnrollAndJam("k", 2),)),
+    "diamond_of_no_width": (lambda: heat().schedule(), (Diamond("step.t", "step.i", 0),)),
+    "diamond_across_bands": (lambda: heat().schedule(), (Diamond("i", "step.i", 4),)),
     "unimodular_of_determinant_two": (
         lambda: matmul().schedule(),
         (Unimodular(("i", "j"), ((1, 1), (-1, 1))),),
@@ -224,7 +231,10 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
         lambda: byte_matmul(3, 16, 4).schedule(),
         (Tensorise(("C.j", "k"), "vpdpbusd"),),
     ),
-    "tensorise_other_extents": (lambda: byte_matmul(3, 8, 4).schedule(), (Tensorise(("C.j", "k"), "vpdpbusd"),)),
+    "tensorise_other_extents": (
+        lambda: byte_matmul(3, 8, 4).schedule(),
+        (Tensorise(("C.j", "k"), "vpdpbusd"),),
+    ),
     "tensorise_loops_in_another_order": (
         lambda: byte_matmul(3, 16, 4).schedule(),
         (Tensorise(("k", "C.j"), "vpdpbusd"),),

@@ -20,6 +20,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    Diamond,
     Distribute,
     Expand,
     Fold,
@@ -64,8 +65,8 @@ Maker = Callable[[Random, Schedule], Transform | None]
 
 # They change no order and no value, take back a binding, or look for what is legal themselves.
 ALWAYS_LEGAL: Final = frozenset({
-    "Accumulate", "Collapse", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Rebase", "Sequential",
-    "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
+    "Accumulate", "Collapse", "Diamond", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Rebase",
+    "Sequential", "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
 })  # fmt: skip
 _TARGET: Final = parse("x86-64-avx2")
 
@@ -176,6 +177,11 @@ def _skew(r: Random, s: Schedule) -> Transform | None:
         return None
     a, b = r.sample(band, 2)
     return Skew(a, b, r.choice((1, 2, -1)))
+
+
+def _diamond(r: Random, s: Schedule) -> Transform | None:
+    band = _band(r, s, 2)
+    return None if band is None else Diamond(*r.sample(band, 2), r.choice((1, 2, 3)))
 
 
 _MATRICES: Final = (
@@ -382,6 +388,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "Contract": _of_dimension(lambda r, t, k: Contract(t, (k,))),
     "Distribute": _distribute,
     "Expand": _expand,
+    "Diamond": _diamond,
     "Fold": _of_dimension(lambda r, t, k: Fold(t, k, r.choice((1, 2, 2, 3, 4)))),
     "Fuse": _fuse,
     "FuseShifted": _fuse_shifted,

@@ -17,6 +17,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    Diamond,
     Distribute,
     Expand,
     Fold,
@@ -248,6 +249,7 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     ),
     "tensorise": (byte_matmul(3, 32, 8), DOTS),
     "tensorise_with_tails": (byte_matmul(3, 40, 10), (*DOTS[:-1], Separate("C.j.o"), Separate("k.o"), DOTS[-1])),
+    "diamond": (heat(6, 12), (Diamond("step.t", "step.i", 4), Parallel("step.i.o"))),
     "prefetch": (
         matmul(6, 32, 9),
         (Reorder(("C.i", "k", "C.j")), Split("C.j", 16), Vectorize("C.j.i"), Prefetch("B", "k", 4)),
