@@ -7,7 +7,7 @@ shared with it are the classes that programs and trees are made of.
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from tests.oracle.conditions import Values, affine_value, condition_holds, index
 __all__ = ["BrokenContract", "Sizes", "outcome", "same_sources", "tree_is_legal"]
 
 Sizes = dict[str, int]
+Bag = Counter[tuple[int, bool]]  # terms with their signs
 Cell = tuple[str, object, tuple[int, ...]]  # tensor, the storage's arrival, subscripts
 
 
@@ -274,26 +275,35 @@ class Terms:
         """`old op new` of a reduction's update; free of order, a sum is the bag of all its summands."""
         if not self.reassociate:
             return self.term(op, old, new)
-        parts = sorted(p for x in (old, new) for p in self._parts(op, x))
-        return parts[0] if len(parts) == 1 else self.term("reduced", op, tuple(parts))
+        bag = _counted(op, self._bag(op, old) + self._bag(op, new))
+        if list(bag.values()) == [1] and all(positive for _, positive in bag):
+            return next(part for part, _ in bag)
+        return self.term("reduced", op, tuple(sorted(bag.items())))
 
-    def _parts(self, op: str, x: int) -> tuple[int, ...]:
+    def _bag(self, op: str, x: int) -> Bag:
+        """The operands of a combination, each with its sign, and how often they occur (at all, for extremes)."""
         match self.terms[x]:
-            case ("reduced", kind, tuple() as parts) if kind == op:
-                return parts
+            case ("reduced", kind, tuple() as items) if kind == op:
+                bag = Counter(dict(items))
             case ("constant", value) if value in _NEUTRAL[op]:
-                return ()
+                bag = Counter()
             case ("add", int() as a, int() as b) if op == "add":
-                return self._parts(op, a) + self._parts(op, b)
+                bag = self._bag(op, a) + self._bag(op, b)
             case ("sub", int() as a, int() as b) if op == "add":
-                return self._parts(op, a) + self._negated(self._parts(op, b))
+                bag = self._bag(op, a) + _negated(self._bag(op, b))
             case ("neg", int() as a) if op == "add":
-                return self._negated(self._parts(op, a))
+                bag = _negated(self._bag(op, a))
             case _:
-                return (x,)
+                bag = Counter({(x, True): 1})
+        return _counted(op, bag)
 
-    def _negated(self, parts: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(p[1] if (p := self.terms[x])[0] == "neg" else self.term("neg", x) for x in parts)  # type: ignore[misc]
+
+def _counted(op: str, bag: Bag) -> Bag:
+    return Counter(dict.fromkeys(bag, 1)) if op in ("min", "max") else bag
+
+
+def _negated(bag: Bag) -> Bag:
+    return Counter({(part, not positive): count for (part, positive), count in bag.items()})
 
 
 _NEUTRAL = {"add": (0.0, 0), "mul": (1.0, 1), "max": (float("-inf"),), "min": (float("inf"),)}
