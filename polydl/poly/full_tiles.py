@@ -34,8 +34,9 @@ class TileSide:
 
 
 @guarded
-def full_tiles(scop: Scop, name: str, sides: tuple[TileSide, ...]) -> str:
-    """isl text of the condition that every point of the instance's tile is in the domain; "" where that is always so.
+def full_tiles(scop: Scop, name: str, sides: tuple[TileSide, ...], conditions: tuple[str, ...] = ()) -> str:
+    """isl text of the condition that every point of the instance's tile is in the domain and meets `conditions` (isl
+    text over the iterators); "" where that is always so.
 
     The iterators of the sides vary in a tile, the other iterators are fixed. The condition is over the numbers of
     tiles, spelled as `Affine` spells them. NotApplicable where it needs more than that, or no tile is full.
@@ -55,7 +56,7 @@ def full_tiles(scop: Scop, name: str, sides: tuple[TileSide, ...]) -> str:
     points = map_of(
         f"{head}{{ [{', '.join(places)}] -> {name}[{', '.join(statement.iterators)}] : {' and '.join(inside)} }}"
     )  # Tile -> Statement
-    domain = restrict(scop, statement, ())
+    domain = restrict(scop, statement, conditions)
     some = points.intersect_range(domain).domain().coalesce()
     outside = domain.complement()
     if scop.context:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine, FloorDiv, Mod, dim
 from polydl.poly.full_tiles import TileSide, full_tiles
+from polydl.poly.paths import paths
 from polydl.poly.tree import Band, Tree
 from polydl.poly.treetext import parse_tree
 from polydl.scheduler.partition import _partition
@@ -50,13 +51,22 @@ class SeparateTiles(Transform):
         path, band, k = band_of(schedule.tree, first)
         full, partial = [], []
         for statement, _ in band.members[k].exprs:
-            condition = full_tiles(schedule.scop, statement, _sides(schedule, statement, self.loops))
+            sides = _sides(schedule, statement, self.loops)
+            condition = full_tiles(schedule.scop, statement, sides, _plain(schedule, statement, first))
             full.append((statement, condition or "true"))
             partial.append((statement, f"not ({condition})" if condition else ""))
         if all(c == "true" for _, c in full):
             raise NotApplicable(f"all tiles of loops {', '.join(self.loops)} are full")
         new: Tree = _partition(schedule.tree, Band(band.members[k:], band.child), full, partial)
         return Rewritten(replace_at(schedule.tree, path, Band(band.members[:k], new) if k else new))
+
+
+def _plain(schedule: Schedule, statement: str, loop: str) -> tuple[str, ...]:
+    """What filters on the way to a loop demand of a statement, where it is said without divisions."""
+    for path in paths(schedule.scop, schedule.tree):
+        if path.statement == statement and loop in (getattr(c, "name", "") for c in path.coordinates):
+            return tuple(c for c in path.conditions if "floor" not in c and "mod" not in c)
+    return ()
 
 
 def tile_of(loop: str, number: Affine) -> tuple[str, int]:

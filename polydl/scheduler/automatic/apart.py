@@ -16,6 +16,7 @@ from polydl.dsl.function import StatementDef
 from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
 from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.tree import members
+from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.bindings import Vectorize
 from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.loops import Split
@@ -97,7 +98,10 @@ def vector_loop(schedule: Schedule, loop: str, target: Target) -> Schedule:
     if not suits_vectors(schedule, s, axis_of(time)) or _fixed(schedule, loop, name):
         return schedule
     size = max(schedule.function.tensor(s.target).dtype.bytes, *(x.dtype.bytes for x in reads(s)), 1)
-    return attempt(schedule, Split(loop, target.lanes(size)), Vectorize(f"{loop}.i")) or schedule
+    cut = attempt(schedule, Split(loop, target.lanes(size)), Vectorize(f"{loop}.i"))
+    if cut is None:
+        return schedule
+    return attempt(cut, SeparateTiles((f"{loop}.o",))) or cut
 
 
 def suits_vectors(schedule: Schedule, s: StatementDef, axis: str) -> bool:
@@ -125,11 +129,12 @@ def axis_of(time: Affine) -> str:
 
 def _fixed(schedule: Schedule, loop: str, statement: str) -> bool:
     """Whether a loop outside has the same coordinate, so that this one has a single iteration."""
-    time = schedule.member(loop).expr(statement)
-    return any(
-        m.name != loop and any(s == statement and e == time for s, e in m.exprs)
-        for m in members(schedule.tree)
-    )
+    for path in poly.paths(schedule.scop, schedule.tree):
+        names = [getattr(c, "name", "") for c in path.coordinates]
+        if path.statement == statement and loop in names:
+            k = names.index(loop)
+            return path.exprs[k] in path.exprs[:k]
+    return False
 
 
 def _innermost(schedule: Schedule, loop: str) -> bool:

@@ -21,6 +21,7 @@ from polydl.scheduler.automatic.orders import orders
 from polydl.scheduler.automatic.plain import plain_loops
 from polydl.scheduler.automatic.predict import least_time, predicted_time
 from polydl.scheduler.automatic.register_tiles import register_tiles
+from polydl.scheduler.automatic.splitting import split_loops
 from polydl.scheduler.automatic.stencils import stencils
 from polydl.scheduler.automatic.strategy import Part, Strategy, parts
 from polydl.scheduler.automatic.streams import row_streams
@@ -38,6 +39,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
     register_tiles,
     row_streams,
     blocked,
+    split_loops,
     stencils,
     wavefronts,
 )
