@@ -6,13 +6,24 @@ from pathlib import Path
 
 from polydl.dsl import FunctionBuilder, sum_over
 from polydl.ir import maximum
-from polydl.scheduler import Fuse, Parallel, Reorder, Schedule, Skew, Tile, Unroll, Vectorize, picture
+from polydl.scheduler import (
+    Diamond,
+    Fuse,
+    Parallel,
+    Reorder,
+    Schedule,
+    Skew,
+    Tile,
+    Unroll,
+    Vectorize,
+    picture,
+)
 
 HERE = Path(__file__).parent
 
 
-def stencil() -> Schedule:
-    """Smoothing repeated over time, skewed and tiled."""
+def smoothing() -> Schedule:
+    """Smoothing repeated over time, as written."""
     f = FunctionBuilder("smooth")
     x = f.input("x", (16,))
     u = f.temporary("u", (7, 16))
@@ -23,9 +34,17 @@ def stencil() -> Schedule:
         lambda t, i: (u[t - 1, i - 1] + u[t - 1, i] + u[t - 1, i + 1]) * (1 / 3),
         into=u,
     )
-    return Schedule.of(f.build(outputs=[u])).apply(
-        Skew("step.t", "step.i", 1), Tile(("step.t", "step.i"), (3, 4))
-    )
+    return Schedule.of(f.build(outputs=[u]))
+
+
+def stencil() -> Schedule:
+    """Smoothing skewed and tiled."""
+    return smoothing().apply(Skew("step.t", "step.i", 1), Tile(("step.t", "step.i"), (3, 4)))
+
+
+def diamonds() -> Schedule:
+    """Smoothing in diamonds, all of one front in parallel."""
+    return smoothing().apply(Diamond("step.t", "step.i", 4), Parallel("step.i.o"))
 
 
 def product() -> Schedule:
@@ -62,6 +81,8 @@ def pictures() -> dict[str, str]:
         "stencil-tree.svg": picture(smooth),
         "stencil-dependences.svg": picture(smooth, "dependences"),
         "stencil-domain.svg": picture(smooth, "domain", statement="step"),
+        "diamond-domain.svg": picture(diamonds(), "domain", statement="step"),
+        "diamond-tree.svg": picture(diamonds()),
         "matmul-tree.svg": picture(matmul),
         "matmul-dependences.svg": picture(matmul, "dependences"),
         "matmul-domain.svg": picture(matmul, "domain", statement="C", sizes=sizes),
