@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import strategies as st
 
 from polydl.dsl import Layout, TensorRole
@@ -22,6 +24,7 @@ from polydl.scheduler import (
     Privatize,
     Reorder,
     Reverse,
+    RunFirst,
     Schedule,
     Separate,
     SetLayout,
@@ -33,9 +36,12 @@ from polydl.scheduler import (
     Unroll,
     Vectorize,
 )
+from tests.oracle.candidates import candidate
 
 __all__ = ["schedules", "steps"]
 
+# Made as the judge's oracle makes them.
+_OTHERS = ("Contract", "Expand", "Fold", "FuseShifted", "Prefetch", "Unimodular", "UnrollAndJam", "SplitSum")
 _SIZES = st.sampled_from([2, 3, 4, 8])
 
 
@@ -63,7 +69,10 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
     if not loops:
         return None
     loop, band = draw(st.sampled_from(loops)), draw(st.sampled_from(bands))
-    match draw(st.integers(0, 21)):
+    match draw(st.integers(0, 25)):
+        case 23 | 24 | 25:
+            name = draw(st.sampled_from(_OTHERS))
+            return candidate(Random(draw(st.integers(0, 1 << 30))), schedule, name)
         case 0:
             return Split(loop, draw(_SIZES))
         case 1 | 2:
@@ -123,6 +132,15 @@ def steps(draw: st.DrawFn, schedule: Schedule) -> Transform | None:
             producer, consumer = draw(st.sampled_from(pairs))
             inside = [m.name for m in members(schedule.tree) if consumer in dict(m.exprs)]
             return ComputeAt(producer, draw(st.sampled_from(inside or loops)), consumer, draw(st.booleans()))
+        case 22:
+            chosen_ = draw(
+                st.lists(st.sampled_from([s for s, _ in schedule.member(loop).exprs]), unique=True)
+            )
+            conditions = [
+                draw(st.sampled_from(["", *(f"{a} < {n}" for a in axes for n in (1, 3))]))
+                for axes in ([a.name for a in schedule.statement(s).axes] for s in chosen_)
+            ]
+            return RunFirst(loop, tuple(chosen_), tuple(conditions))
         case 15:
             reader = draw(st.sampled_from(computations))
             read = sorted({x.buffer for x in loads(schedule.function.computation(reader).value)})
