@@ -264,10 +264,13 @@ class Module:
             raise
 
     def _give(self, frame: _Frame) -> None:
-        """Keep at most as many workspaces as there can be calls that really run at once."""
-        if len(self._free) < _MAX_FREE:
-            self._free.append(frame)
+        self._recycle(frame)
         self._leave()
+
+    def _recycle(self, frame: _Frame) -> None:
+        """Keep at most as many workspaces as there can be calls that really run at once: their pages are there."""
+        if len(self._free) < _MAX_FREE and not self._closed:
+            self._free.append(frame)
 
     def close(self) -> None:
         """Wait for calls in flight, then free code, workspaces and, with its last module, the team. Idempotent."""
@@ -364,6 +367,7 @@ class BoundCall:
         self._frame = frame
         self._lock = threading.Lock()
         self._result: Any = self.outputs[0] if len(outputs) == 1 else self.outputs
+        weakref.finalize(self, module._recycle, frame).atexit = False
 
     def __call__(self) -> Any:
         """Run; the array, or the tuple of arrays, given at `bind`."""

@@ -166,6 +166,16 @@ def test_memory_is_aligned() -> None:
             aligned_bytes(size)
 
 
+def test_the_workspace_of_a_bound_call_that_is_gone_is_used_again(module: Module) -> None:
+    frames = []
+    for _ in range(2):
+        call = module.bind([X.copy()])
+        frames.append(id(call._frame))
+        del call
+        gc.collect()
+    assert frames[0] == frames[1]
+
+
 def test_bound_calls(module: Module) -> None:
     x, y = X.copy(), np.zeros(tiny.N, np.float32)
     call = module.bind([x], y)
