@@ -4,7 +4,7 @@
 
 Time and space come from `skewed`. A tile does several time steps on what the second-level cache holds, a few rows at
 once, so that what neighbouring rows share is loaded once. Rows and vectors that are whole are separated from
-those at the border. Tiles on a diagonal of time and the first space coordinate are independent: they run in parallel.
+those at the border. Threads take neighbouring tiles of time, each a tile of space behind the one before.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from polydl.targets import Target
 __all__ = ["staggered", "stencils", "tiled"]
 
 _ROWS: Final = 4  # at once
-_IN_FLIGHT: Final = (
-    8  # rows of a recurrence: a division takes three times as long as till the next one may start
-)
+# Rows of a recurrence: 30 to 40 cycles pass from one point of a row to the next, and one every 5 could be done.
+_IN_FLIGHT: Final = 8
 _STEPS: Final = 32  # of time in a tile of rows
 _STEPS_OF_PLANES: Final = 8
+# Rows in flight are bound by their arithmetic: a tile of few steps does, and threads get their shares sooner.
+_STEPS_STAGGERED: Final = 8
+_BLOCK_STAGGERED: Final = 32
 
 
 def tiled(found: Skewed, sizes: tuple[int, ...], rows: int, lanes: int, *, threads: int) -> Schedule | None:
@@ -121,6 +123,8 @@ def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedul
     if target.vector_bytes == target.line_bytes:
         lanes = max(1, lanes // 2)  # as long as a line, nearly every vector of a shifted row would touch two
     done = tiled(found, sizes, rows, lanes, threads=target.cores)
-    done = done or staggered(found, sizes, _IN_FLIGHT, threads=target.cores)
+    if done is None:
+        sizes = (_STEPS_STAGGERED, *(_BLOCK_STAGGERED for _ in others), 0)
+        done = staggered(found, sizes, _IN_FLIGHT, threads=target.cores)
     if done is not None:
         yield done
