@@ -1,6 +1,6 @@
 """The recipe for element-wise statements that read along another axis than they write: layouts and transpositions.
 
-    band(outer…, u.o, t.o, u.i unrolled, t.i vector)   y[…, u, t] = f(x[…, t, u])
+    band(…, u.o, …, t.o, …, u.i unrolled, t.i vector)   y[…, u, t] = f(x[…, t, u])
 
 `t` is contiguous in the target and becomes the vector, `u` is contiguous in what is read. A tile of both touches every
 cache line once and whole; code generation reads it row by row and transposes it in registers.
@@ -112,16 +112,18 @@ def _runs(schedule: Schedule, statement: StatementDef, m: Member, loads: list[Lo
 
 
 def _tiled(schedule: Schedule, tile: _Tile, loops: list[str]) -> Schedule | None:
-    outer = [name for name in loops if name not in (tile.lane, tile.step)]
     splits, blocks, points = [], [], []
+    outer = list(loops)  # blocks keep their loops' places: the order in which the target is stored, mostly
     for name, size in ((tile.step, tile.steps), (tile.lane, tile.lanes)):
         if extent(schedule, name) == size:
+            outer.remove(name)
             points.append(name)
         else:
             splits.append(Split(name, size))
             blocks.append(f"{name}.o")
+            outer[outer.index(name)] = f"{name}.o"
             points.append(f"{name}.i")
-    result = attempt(schedule, *splits, Reorder((*outer, *blocks, *points)))
+    result = attempt(schedule, *splits, Reorder((*outer, *points)))
     if result is None:
         return None
     for block in blocks:
