@@ -340,8 +340,8 @@ class _Lowering:
                 return subscripts
             values: dict[str, Expr] = dict(zip(names, coordinates, strict=True))
             return tuple(
-                s - substitute(from_affine(base), values)
-                for s, base in zip(subscripts, window.bases, strict=True)
+                as_expr(0) if extent == 1 else s - substitute(from_affine(base), values)
+                for s, base, extent in zip(subscripts, window.bases, window.extents, strict=True)
             )
 
         def access(e: Expr) -> Expr:

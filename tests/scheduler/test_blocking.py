@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.polybench.kernel import difference
 from benchmarks.polybench.kernels import KERNELS
 from polydl import LoopProgram, loops, poly
 from polydl.dsl import capture
@@ -33,6 +34,7 @@ from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.strategy import parts
 from polydl.targets import Target, native
 from polydl.vocabulary import Binding, Memory
+from tests.polybench.references import reference
 from tests.scheduler.loop_cases import product
 
 MATRICES = ("gemm", "2mm", "3mm", "symm", "syrk", "syr2k", "trmm", "covariance", "correlation", "doitgen")
@@ -88,6 +90,17 @@ def test_sums_are_in_registers(name: str) -> None:
     memories = {node.memory for node in walk(schedule.tree) if isinstance(node, Allocate)}
     assert memories == {Memory.REGISTER, Memory.LOCAL}
     assert {Binding.UNROLL, Binding.VECTOR, Binding.PARALLEL} <= {m.binding for m in members(schedule.tree)}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_automatic_schedule_computes_what_numpy_does(name: str, threads: int) -> None:
+    kernel = KERNELS[name]
+    program = loops(threads=threads, optimize=True)(kernel.function)
+    for size in ("MINI", "SMALL"):
+        data = kernel.data(size)
+        program(**{k: v for k, v in kernel.at(size).items() if k in kernel.parameters()}, **data)
+        assert difference(kernel, kernel.data(size), data, reference(kernel, size)) < kernel.tolerance
 
 
 def test_nothing_is_blocked_where_sums_keep_their_order() -> None:
