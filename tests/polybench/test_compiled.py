@@ -10,9 +10,10 @@ from benchmarks.polybench.kernels import KERNELS
 from tests.polybench.references import reference
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
-def test_compiled_loops_compute_what_numpy_does(kernel: Kernel) -> None:
-    program = build(kernel, threads=2)
+def test_optimised_loops_compute_what_numpy_does(kernel: Kernel, threads: int) -> None:
+    program = build(kernel, threads=threads)
     for size in ("MINI", "SMALL"):
         data = kernel.data(size)
         program.run(size, data)

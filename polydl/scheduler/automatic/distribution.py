@@ -17,11 +17,10 @@ from polydl.dsl.tensor import TensorRole
 from polydl.poly.tree import Band, Sequence, members, walk
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part, parts
-from polydl.scheduler.automatic.streams import vectors_below
+from polydl.scheduler.automatic.streams import shared_out, vectors_below
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.loops import Distribute, Split
 from polydl.scheduler.recipes.common import attempt
-from polydl.scheduler.recipes.written import parallel
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
@@ -53,12 +52,12 @@ def distributed_loops(schedule: Schedule, part: Part, target: Target) -> Iterato
     loop = nest.members[-1].name
     moved = _distributed(schedule, part, loop)
     if moved is not None:
-        yield parallel(vectors_below(moved, part, target), part.statements)
+        yield shared_out(vectors_below(moved, part, target), part, target)
     if target.cores > 1 and len(nest.members) == 1:
         strips = attempt(schedule, Split(loop, _STRIP), SeparateTiles((f"{loop}.o",)))
         inside = None if strips is None else _distributed(strips, part, f"{loop}.i")
         if inside is not None:
-            yield parallel(vectors_below(inside, part, target), part.statements)
+            yield shared_out(vectors_below(inside, part, target), part, target)
 
 
 def _distributed(schedule: Schedule, part: Part, loop: str) -> Schedule | None:

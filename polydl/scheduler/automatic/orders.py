@@ -23,17 +23,17 @@ _VARIANTS: Final = (SchedulerOptions("min"), SchedulerOptions("moderate"))
 
 
 def orders(plain: Schedule, operations: int) -> Iterator[tuple[Schedule, tuple[BandFacts, ...]]]:
-    """Legal orders with what isl says of their bands, the original one first.
+    """Legal orders with what isl says of their bands, the one as written first.
 
     `operations` bounds isl's scheduler for each; an order that needs more is left out.
     """
-    yield plain, ()
     private = private_places(plain)
-    seen = {plain}
-    for schedule in (private, share_passes(private)):
-        if schedule not in seen:
-            seen.add(schedule)
-            yield schedule, ()
+    yield private, ()
+    seen = {private}
+    shared = share_passes(private)
+    if shared not in seen:
+        seen.add(shared)
+        yield shared, ()
     pointwise = point_places(plain)
     starts = (private,) if pointwise.function == private.function else (private, pointwise)
     for start, options in product(starts, _VARIANTS):

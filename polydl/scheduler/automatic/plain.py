@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from polydl.scheduler.automatic.strategy import Part, innermost_bands
-from polydl.scheduler.recipes.written import parallel, vectorised
+from polydl.scheduler.automatic.strategy import Part
+from polydl.scheduler.automatic.streams import shared_out, vectors_below
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
@@ -14,8 +14,4 @@ __all__ = ["plain_loops"]
 
 def plain_loops(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
     """The part with its innermost loops vectorised and its outermost ones parallel, where that is legal."""
-    for names in [
-        tuple(m.name for m in band.members) for band in innermost_bands(part.subtree(schedule.tree))
-    ]:
-        schedule = vectorised(schedule, names, target)
-    yield parallel(schedule, part.statements)
+    yield shared_out(vectors_below(schedule, part, target), part, target)

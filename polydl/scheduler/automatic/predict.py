@@ -95,7 +95,8 @@ def _nest(nest: list[_Tour], target: Target) -> float:
         Level(target.l2_bytes, *_INTO_L2),
         Level(target.l3_bytes, *_INTO_L3),
     )
-    memory = sum(lines_brought(walks, level, target.line_bytes) for level in levels) / max(1.0, cores)
+    into = [lines_brought(walks, level, target.line_bytes) for level in levels]
+    memory = sum(into[:-1]) / max(1.0, cores) + into[-1]  # one core alone keeps the memory busy
     barriers = sum(dict(t.barrier for t in nest if t.barrier[0]).values())
     return max(core, memory) + (1 - _HIDDEN) * min(core, memory) + barriers
 

@@ -23,7 +23,7 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["row_streams", "vectors_below"]
+__all__ = ["row_streams", "shared_out", "vectors_below"]
 
 _ROWS: Final = (8, 4)
 
@@ -35,7 +35,12 @@ def row_streams(schedule: Schedule, part: Part, target: Target) -> Iterator[Sche
         for count in _ROWS:
             jammed = attempt(vectors, UnrollAndJam(row, count))
             if jammed is not None:
-                yield parallel(attempt(jammed, SeparateTiles((f"{row}.o",))) or jammed, part.statements)
+                yield shared_out(attempt(jammed, SeparateTiles((f"{row}.o",))) or jammed, part, target)
+
+
+def shared_out(schedule: Schedule, part: Part, target: Target) -> Schedule:
+    """The schedule with the part's outermost loops that carry nothing in parallel, where there are several cores."""
+    return schedule if target.cores == 1 else parallel(schedule, part.statements)
 
 
 def vectors_below(schedule: Schedule, part: Part, target: Target) -> Schedule:

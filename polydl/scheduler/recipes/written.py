@@ -120,7 +120,7 @@ def parallel(schedule: Schedule, statements: Collection[str] | None = None) -> S
                 if m.binding is not Binding.SEQUENTIAL:
                     return schedule
                 inside = [*node.members[k + 1 :], *members(node.child)]
-                alone = all(x.binding is Binding.VECTOR for x in inside)
+                alone = all(x.binding in (Binding.VECTOR, Binding.UNROLL) for x in inside)
                 ours = statements is None or any(s in statements for s, _ in m.exprs)
                 changed = None if not ours or (around and alone) else attempt(schedule, Parallel(m.name))
                 if changed is not None:
