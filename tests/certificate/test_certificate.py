@@ -301,13 +301,11 @@ def test_transformed_programs(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["atax", "cholesky", "fdtd-2d", "gemm", "jacobi-2d", "lu", "seidel-2d", "trmm"]
-)
+@pytest.mark.parametrize("name", ["atax", "cholesky", "fdtd-2d", "gemm", "jacobi-2d", "lu", "seidel-2d"])
 def test_automatic_schedules_of_polybench(name: str) -> None:
     from polydl.targets.parse import parse
 
-    schedule = polydl.optimize(capture(KERNELS[name].function).function, parse("x86-64-v4"))
+    schedule = polydl.optimize(capture(KERNELS[name].function).function, parse("x86-64-avx512"))
     report = check_certificate(schedule.certificate())
     assert report, report
 
