@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import islpy
 
+from polydl.errors import PolyhedralBlowup
 from polydl.poly.affine import Affine, constant
 from polydl.poly.isl import guarded, map_of, thread_context
 from polydl.poly.model import Access, AccessKind, Scop
@@ -128,7 +129,14 @@ def _sources(
             relation = access_relation(scop, scop.statement(name), access)
             source = source.union(islpy.UnionMap.from_map(relation))
     info = islpy.UnionAccessInfo.from_sink(sink).set_must_source(source).set_schedule_map(times)
-    return info.compute_flow().get_must_dependence().reverse()
+    try:
+        return info.compute_flow().get_must_dependence().reverse()
+    except islpy.Error as error:  # its budget, or sets with quotients that its dataflow analysis gives up on
+        raise PolyhedralBlowup(
+            f"isl cannot tell which writes {statement} reads of {read.tensor}",
+            why=str(error).splitlines()[0],
+            next="change the storage before splitting loops or folding subscripts",
+        ) from None
 
 
 def _example(
