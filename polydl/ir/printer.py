@@ -65,8 +65,8 @@ _NOT, _COMPARISON, _UNARY, _ATOM = 3, 4, 11, 12
 NAME: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 RESERVED: Final = frozenset({
     "kernel", "sizes", "in", "const", "out", "inout", "workspace", "parallel", "vector", "unroll", "for", "step",
-    "length", "owns", "by", "if", "else", "let", "alloc", "align", "barrier", "check", "prefetch", "write", "block", "pass",
-    "where", "and", "or", "not", "true", "false", "nan", "inf", "global", "local", "register", "shared",
+    "length", "owns", "by", "if", "else", "let", "alloc", "align", "barrier", "check", "prefetch", "write", "block",
+    "pass", "where", "and", "or", "not", "true", "false", "nan", "inf", "global", "local", "register", "shared",
 })  # fmt: skip
 ROLES: Final = {
     Role.INPUT: "in",

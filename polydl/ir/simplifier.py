@@ -305,7 +305,9 @@ class Simplifier:
                 kept = b
             case ("sub", _, Const(0) as zero) if copysign(1, zero.value) > 0:
                 kept = a  # and x + 0.0 stays: it is not x for x = -0.0
-        if op in ("add", "sub") and isinstance(b, Unary) and b.op == "neg":  # exact, and what contraction looks for
+        if (
+            op in ("add", "sub") and isinstance(b, Unary) and b.op == "neg"
+        ):  # exact, and what contraction looks for
             return space.binary("sub" if op == "add" else "add", a, b.operand)
         return space.binary(op, a, b) if kept is None else space.fit(kept, lanes)
 

@@ -59,7 +59,9 @@ def render(tree: Tree, pointer: str = "", note: str = "") -> str:
 
 def annotated(tree: Tree, notes: Mapping[str, str]) -> str:
     """The tree as text with a note behind each loop that has one, all in one column."""
-    lines = [("  " * depth + text, notes.get(loop, "") if loop else "") for depth, text, loop in _lines(tree, 0)]
+    lines = [
+        ("  " * depth + text, notes.get(loop, "") if loop else "") for depth, text, loop in _lines(tree, 0)
+    ]
     width = max(len(text) for text, _ in lines)
     return "\n".join(f"{text:<{width}}  {note}" if note else text for text, note in lines)
 

@@ -172,9 +172,7 @@ def test_allocations() -> None:
     partly = Sequence((init, Filter(conv.selections, Allocate("acc", Memory.LOCAL, conv.child)), epilogue))
     violation = check(program, Band(tree.members, partly), kept)
     assert violation is not None
-    assert str(violation) == (
-        "init accesses 'acc' outside the part of the tree where 'acc' is allocated."
-    )
+    assert str(violation) == ("init accesses 'acc' outside the part of the tree where 'acc' is allocated.")
     stencil = nest(loop("i", S="i"), child=Allocate("A", Memory.LOCAL, nest(loop("j", S="j"))))
     violation = check(seidel(), stencil, dependences(seidel()))
     assert violation is not None
