@@ -13,6 +13,7 @@ from polydl.dtypes import DType
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Const, Expr, Var
 from polydl.poly.affine import Affine, FloorDiv, Mod, dim
+from polydl.poly.model import Scop
 from polydl.poly.tree import Allocate, Band, Filter, Leaf, Member, Selection, Tree, statements_below, walk
 from polydl.poly.tree import Sequence as SequenceNode
 from polydl.scheduler.affine_order import tile_of
@@ -36,7 +37,8 @@ class PartialSums(Transform):
               ->  band(…, L, allocate(p, sequence(p[L…, i] = 0, rest: p[L…, i] += f(i, k), y[i] += p[L…, i])))
     The loops of `rest` along what is kept are there for all three; those of the new statements are called
     `p_zero.i`, `p_sum.i`, …. In the tiles that the loops `padded` count all points are computed, also those that do
-    not exist and that nobody reads: every tile is then full. p_sum visits the points that exist.
+    not exist and that nobody reads: every tile is then full. They are tiles of what is kept, for terms too many would
+    count. p_sum visits the points that exist.
     legal if: the sums may be reassociated, the terms do not read what is summed up, and those at points that do not
     exist are inside of the tensors that they read (all checked here); the judge decides on the order
     """
@@ -63,6 +65,12 @@ class PartialSums(Transform):
             kept, key=lambda a: max((d for d, e in enumerate(c.index) if a.name in names_in(e)), default=-1)
         )
         wide = [padding.axis(a) for a in c.axes]
+        if padding.sizes.keys() & set(reduced):
+            raise NotApplicable(
+                f"{c.name} sums up the tiles of {', '.join(self.padded)}",
+                why="terms at points that do not exist would count",
+                next="pad loops over what is kept",
+            )
         for a in c.axes:
             if a.name in reduced and padding.moves(a):
                 raise NotApplicable(
@@ -74,10 +82,12 @@ class PartialSums(Transform):
         dtype = schedule.function.tensor(c.target).dtype
         index = (*(Var(t) for t in parts), *(a.var for a in stored))  # neighbours are those of the target
         outside = tuple(e for e in c.conditions if not names_in(e) & set(reduced))
-        room = padding.room(schedule, c)
+        targets = _visited(schedule.function, c, tuple(kept), outside)
+        visited = _visited(schedule.function, c, (*kept, *some), outside)
+        room = padding.room(targets, c)
         wide_kept = tuple(padding.axis(a) for a in kept)
         wide_parts = tuple(padding.relaxed(a) for a in some)
-        sums = Tensor(name, dtype, *_box(schedule, c, parts, stored, padding))
+        sums = Tensor(name, dtype, *_box(c.name, visited, tuple(parts), targets, stored, padding))
         zero = Computation(
             f"{name}_zero", (*wide_kept, *wide_parts), (*outside, *room), name, index, _neutral(op, dtype)
         )
@@ -152,20 +162,20 @@ class _Padding:
     def moves(self, a: Axis) -> bool:
         return bool(self.sizes.keys() & (names_in(a.lower) | names_in(a.upper)))
 
-    def room(self, schedule: Schedule, c: Computation) -> tuple[Expr, ...]:
+    def room(self, scop: Scop, c: Computation) -> tuple[Expr, ...]:
         """Conditions that keep the tiles of a domain that is no box inside of the tiles of the box around it."""
         found: list[Expr] = []
         for a in c.axes:
             if a.name in self.sizes and self.moves(a):
-                low, high = self.span(schedule, c.name, a.name, dim(a.name))
+                low, high = self.span(scop, c.name, a.name)
                 found += [a.var >= from_affine(low), a.var <= from_affine(high)]
         return tuple(found)
 
-    def span(self, schedule: Schedule, statement: str, name: str, e: Affine) -> tuple[Affine, Affine]:
-        """Least and greatest value of `e`, which is `name`, over a statement with whole tiles."""
-        ends = poly.span(schedule.scop, ((statement, e),))
+    def span(self, scop: Scop, statement: str, name: str) -> tuple[Affine, Affine]:
+        """Least and greatest value of the axis `name` over a statement with whole tiles."""
+        ends = poly.span(scop, ((statement, dim(name)),))
         if ends is None:
-            raise NotApplicable(f"the range of {e} over {statement} is no expression of the sizes")
+            raise NotApplicable(f"the range of {name} over {statement} is no expression of the sizes")
         size = self.sizes.get(name, 1)
         return ends[0] // size * size, ends[1] // size * size + (size - 1)
 
@@ -214,14 +224,26 @@ def _neutral(op: str, dtype: DType) -> Const:
     return Const(-0.0, dtype) if op == "add" and dtype.is_float else identity(op, dtype)
 
 
+def _visited(
+    function: Function, c: Computation, axes: tuple[Axis, ...], conditions: tuple[Expr, ...]
+) -> Scop:
+    """What is set to zero and added up, as the domain of `c.name`: also that which has no term."""
+    nothing = Const(0, function.tensor(c.target).dtype)
+    points = replace(c, axes=axes, conditions=conditions, value=nothing, reduction=None)
+    return scop_of(replace(function, computations=(points,), order=None))
+
+
 def _box(
-    schedule: Schedule, c: Computation, parts: Mapping[str, Affine], kept: list[Axis], padding: _Padding
+    statement: str, visited: Scop, parts: tuple[str, ...], targets: Scop, kept: list[Axis], padding: _Padding
 ) -> tuple[tuple[Expr, ...], TensorRole, tuple[Expr, ...]]:
-    """Shape, role and origin of the tensor of partial sums: a box around all of them."""
+    """Shape, role and origin of the tensor of partial sums: a box around all of them.
+
+    Along what is kept around all `targets`: which of them have a part may depend on sizes modulo those of tiles.
+    """
     shape: list[Expr] = []
     origin: list[Expr] = []
-    for name, e in (*parts.items(), *((a.name, dim(a.name)) for a in kept)):
-        low, high = padding.span(schedule, c.name, name, e)
+    for scop, name in (*((visited, t) for t in parts), *((targets, a.name) for a in kept)):
+        low, high = padding.span(scop, statement, name)
         origin.append(from_affine(low))
         shape.append(from_affine(high - low + 1))
     return tuple(shape), TensorRole.TEMPORARY, tuple(origin)

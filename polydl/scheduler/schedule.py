@@ -229,7 +229,7 @@ class Schedule(Queries):
         return schedule
 
     def explain(self) -> str:
-        """The schedule in words: the tree with what each loop carries, each dependence with the loop that carries it."""
+        """The schedule in words: the tree, what each loop carries, and the loop that carries each dependence."""
         from polydl.scheduler.explanation import explain  # which asks questions itself
 
         return explain(self)
