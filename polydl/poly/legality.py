@@ -42,21 +42,27 @@ def check(
     """
     verify(scop, tree)
     by_statement = _by_statement(scop, tree)
+    meetings: dict[tuple[str, str], list[tuple[Path, Path, Meeting, tuple[Member, ...]]]] = {}
     for dependence in dependences:
         free = dependence.reduction and reassociate
-        for p in by_statement[dependence.source]:
-            for q in by_statement[dependence.sink]:
-                meeting, loops = _meet(scop, p, q)
-                if _proven(scop, dependence, meeting, free):
-                    continue
-                # Parts of a statement mostly run as legally as the whole, which is judged once for all pairs of parts.
-                parts = bool(p.conditions or q.conditions)
-                if parts and _conflict(scop, dependence, meeting, free, (), ()) is None:
-                    continue
-                conflict = _conflict(scop, dependence, meeting, free, p.conditions, q.conditions)
-                if conflict is not None:
-                    bad = map_of(conflict.pairs)
-                    return explain_order(scop, dependence, meeting, loops, conflict.at, bad)
+        ends = dependence.source, dependence.sink
+        if ends not in meetings:  # many dependences join the same two statements
+            meetings[ends] = [
+                (p, q, *_meet(scop, p, q)) for p in by_statement[ends[0]] for q in by_statement[ends[1]]
+            ]
+        for p, q, meeting, loops in meetings[ends]:
+            if not meeting.source and meeting.end == "before":
+                continue  # no loop around both: whatever depends on what
+            if _proven(scop, dependence, meeting, free):
+                continue
+            # Parts of a statement mostly run as legally as the whole, which is judged once for all pairs of parts.
+            parts = bool(p.conditions or q.conditions)
+            if parts and _conflict(scop, dependence, meeting, free, (), ()) is None:
+                continue
+            conflict = _conflict(scop, dependence, meeting, free, p.conditions, q.conditions)
+            if conflict is not None:
+                bad = map_of(conflict.pairs)
+                return explain_order(scop, dependence, meeting, loops, conflict.at, bad)
     return _storage_violation(scop, dependences, by_statement)
 
 

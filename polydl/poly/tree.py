@@ -134,9 +134,11 @@ def map_tree(tree: Tree, f: object) -> Tree:
 
 def walk(tree: Tree) -> Iterator[Tree]:
     """All nodes, parents first, in execution order."""
-    yield tree
-    for child in children(tree):
-        yield from walk(child)
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending.extend(reversed(children(node)))
 
 
 def members(tree: Tree) -> Iterator[Member]:
