@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from polydl import poly
 from polydl.dsl.function import Function
 from polydl.errors import InvalidProgram, OutOfBounds
-from polydl.poly.model import Access, AccessKind, Scop
+from polydl.poly.model import Access, AccessKind, Scop, Statement
 from polydl.scheduler.refusal import spelled
 
 __all__ = ["require_inside"]
 
 
-def require_inside(function: Function, scop: Scop) -> None:
+def require_inside(function: Function, scop: Scop, before: Scop | None = None) -> None:
     """InvalidProgram where a size may be negative, which no compiled code allows for.
 
-    OutOfBounds with the smallest sizes, an instance, the subscript's value and the range it should be in."""
+    OutOfBounds with the smallest sizes, an instance, the subscript's value and the range it should be in. Accesses that
+    are also in `before`, by the same instances to the same range, have been proven to be inside.
+    """
     for size in scop.parameters:
         allowed = f"[{', '.join(scop.parameters)}] -> {{ : {size} >= 0 }}"
         if not poly.is_subset(scop.context, allowed):
@@ -23,7 +27,7 @@ def require_inside(function: Function, scop: Scop) -> None:
                 why="sizes count something: compiled code relies on it",
                 next=f"assume {size} >= 0, and move the coordinates that are negative by a size or a number",
             )
-    stray = poly.bounds_violation(scop)
+    stray = poly.bounds_violation(_changed(scop, before) if before is not None else scop)
     if stray is None:
         return
     name, tensor, parameters, instance, cell = stray
@@ -56,6 +60,21 @@ def require_inside(function: Function, scop: Scop) -> None:
         if sizes
         else "correct the bounds of the axes",
     )
+
+
+def _changed(scop: Scop, before: Scop) -> Scop:
+    """The accesses that are not in `before`."""
+    if (scop.parameters, scop.context) != (before.parameters, before.context):
+        return scop
+    boxes, known = dict(scop.tensors), dict(before.tensors)
+    same = {name for name, box in boxes.items() if known.get(name) == box}
+    proven = {(s.domain, a) for s in before.statements for a in s.accesses if a.tensor in same}
+    new = (replace(s, accesses=_accesses(s, proven)) for s in scop.statements)
+    return replace(scop, statements=tuple(s for s in new if s.accesses))
+
+
+def _accesses(s: Statement, proven: set[tuple[str, Access]]) -> tuple[Access, ...]:
+    return tuple(a for a in s.accesses if (s.domain, a) not in proven)
 
 
 def _touches(access: Access, at: dict[str, int], cell: tuple[int, ...]) -> bool:

@@ -166,8 +166,9 @@ class Schedule(Queries):
         """The schedule with the transformations applied one after the other, each proven legal.
 
         NotApplicable where the tree has not the right shape; IllegalSchedule, with the judge's explanation and a repair
-        if a small one works, where a dependence would be broken. A search that tries and drops many transformations
-        saves the pictures and the repairs with `explain=False`.
+        if a small one works, where a dependence would be broken; OutOfBounds where a changed access could leave its
+        tensor. A search that tries and drops many transformations saves the pictures and the repairs with
+        `explain=False`.
         """
         schedule = self
         for t in transforms:
@@ -192,6 +193,7 @@ class Schedule(Queries):
             function = self.function
         elif function != self.function:
             scop = scop_of(function)
+            require_inside(function, scop, self.scop)
             dependences = poly.dependences(scop, function.order)
         violation = poly.check(scop, tree, dependences, self.reassociate)
         if violation is None:
