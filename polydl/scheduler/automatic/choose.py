@@ -13,7 +13,7 @@ from typing import Final
 
 from polydl.dsl.function import Function
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
-from polydl.poly.tree import statements_below
+from polydl.poly.tree import Band, members, statements_below, walk
 from polydl.scheduler.automatic.blocked import blocked
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
@@ -26,7 +26,9 @@ from polydl.scheduler.automatic.stencils import stencils
 from polydl.scheduler.automatic.strategy import Part, Strategy, parts
 from polydl.scheduler.automatic.streams import row_streams
 from polydl.scheduler.automatic.wavefronts import wavefronts
+from polydl.scheduler.bindings import Parallel
 from polydl.scheduler.recipes import default_schedule, schedule_as_written
+from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
@@ -62,6 +64,9 @@ def optimize(
         best = default_schedule(function, target, reassociate=reassociate)
     else:
         best = schedule_as_written(function, target, reassociate=reassociate)
+    serial = _on_one_core(Schedule.of(function, reassociate=reassociate), best)
+    if serial is not None and predicted_time(serial, target) <= predicted_time(best, target):
+        best = serial
     least = _MARGIN * predicted_time(best, target)
     enough = _ENOUGH * least_time(best, target, [s.name for s in function.statements()])
     for candidate in candidates(function, target, reassociate=reassociate, operations=operations):
@@ -80,6 +85,8 @@ def candidates(
     plain = Schedule.of(function, reassociate=reassociate)
     for schedule, bands in orders(plain, operations):
         for part in parts(schedule.tree, bands):
+            if not any(members(part.subtree(schedule.tree))):
+                continue  # single instances: there is nothing to choose
             schedule = _best(schedule, part, target)
         yield schedule
 
@@ -95,7 +102,22 @@ def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
             time = _time(candidate, part, target)
             if time < least:
                 best, least = candidate, time
-    return best
+    serial = _on_one_core(schedule, best)
+    return best if serial is None or _time(serial, part, target) > least else serial
+
+
+def _on_one_core(before: Schedule, after: Schedule) -> Schedule | None:
+    """`after` without the parallel loops that it has and `before` has not; None if there are none inside of others,
+    which alone can cost more than they win."""
+    steps = after.trace[len(before.trace) :]
+    loops = {t.loop for t in steps if isinstance(t, Parallel)}
+    inside: set[str] = set()
+    for node in walk(after.tree):
+        if isinstance(node, Band):
+            inside.update(m.name for m in (*node.members[1:], *members(node.child)))
+    if not loops & inside:
+        return None
+    return attempt(before, *(t for t in steps if not isinstance(t, Parallel)))
 
 
 def _time(schedule: Schedule, part: Part, target: Target) -> float:
