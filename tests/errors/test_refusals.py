@@ -25,6 +25,7 @@ from polydl.scheduler import (
     Local,
     Pack,
     Parallel,
+    PartialSums,
     Prefetch,
     Privatize,
     Reorder,
@@ -61,7 +62,7 @@ from tests.errors.programs import (
     triangle_sums,
     updated,
 )
-from tests.scheduler.loop_cases import carried, weighted
+from tests.scheduler.loop_cases import carried, product, weighted
 from tests.scheduler.programs import (
     byte_matmul,
     chain,
@@ -222,6 +223,10 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
         (Unimodular(("t", "i"), ((0, 1), (1, 0)), ("a", "step.t")),),
     ),
     "fuse_shifted_transposed_symbolic": (transposed_symbolic, (FuseShifted(("i", "b.i")),)),
+    "partial_sums_of_padded_terms": (
+        lambda: product().schedule().apply(Distribute("j"), Distribute("i"), Split("k", 4)),
+        (PartialSums("S2", "k.o", ("k.o",)),),
+    ),
     "separate_tiles_of_no_tile": (lambda: matmul().schedule(), (SeparateTiles(("C.i",)),)),
     "tensorise_floats": (
         lambda: matmul(4, 16, 4).schedule(),
