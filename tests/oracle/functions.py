@@ -14,7 +14,7 @@ from polydl.ir.expr import Binary, Const, Expr, Var, as_expr, maximum, walk
 from polydl.scheduler import Reorder, Schedule, Split, Transform
 from polydl.scheduler.instructions import Instruction, declare
 
-__all__ = ["DOT", "Program", "products", "random_program"]
+__all__ = ["DOT", "Program", "products", "random_program", "sums"]
 
 LOW, EXTENT = -12, 40  # every subscript below stays inside
 MOST = 4  # of the symbolic size, so that all its values can be tried
@@ -77,6 +77,45 @@ def products(r: Random) -> tuple[Program, tuple[Transform, ...]]:
     function = _function("products", [x, w, y], [c])
     order = r.choice((("i", "k.o", "j", "k.i"), ("k.o", "i", "j", "k.i")))
     return Program(function, ({},), True), (Split("k", 2), Reorder(order))
+
+
+def sums(r: Random) -> Program:
+    """Sums over one or two axes into places that the others choose, in boxes and triangles, some without a term."""
+    symbolic = r.random() < 0.3
+    tensors = [
+        _wide("x", 1, TensorRole.INPUT),
+        _wide("u", 1, TensorRole.TEMPORARY),
+        _wide("y", 2, TensorRole.INOUT),
+    ]
+    computations: list[Computation] = []
+    for s in range(r.choice((1, 1, 2))):
+        kept = [
+            Axis("i", as_expr(0), Var("N") if symbolic and r.random() < 0.5 else as_expr(r.randint(1, 4)))
+        ]
+        if r.random() < 0.4:
+            kept.append(
+                Axis("j", as_expr(0), as_expr(r.randint(1, 3)) if r.random() < 0.6 else kept[0].var + 1)
+            )
+        high: Expr = Var("N") if symbolic and r.random() < 0.7 else as_expr(r.randint(1, 4))
+        shape = r.random()
+        low = kept[-1].var + r.choice((0, 1)) if shape < 0.25 else as_expr(0)
+        reduced = [Axis("k", low, kept[-1].var + r.choice((0, 1)) if shape > 0.75 else high)]
+        if r.random() < 0.3:
+            reduced.append(Axis("l", as_expr(0), as_expr(2)))
+        variables = [a.var for a in (*kept, *reduced)]
+        index = (kept[0].var + r.choice((-1, 0, 1)), kept[-1].var if len(kept) > 1 else as_expr(0))
+        given = tensors[: 1 + s]
+        value: Expr = r.choice(given)[r.choice(variables) + r.choice((-1, 0, 1)),]
+        value = Binary("sub", value, r.choice(given)[r.choice(variables),])
+        target = "u" if s == 0 and r.random() < 0.4 else "y"
+        reduction = Reduction(r.choice(("add", "add", "max")), tuple(a.name for a in reduced), None)
+        computations.append(
+            Computation(
+                f"s{s}", (*kept, *reduced), (), target, index[: 1 if target == "u" else 2], value, reduction
+            )
+        )
+    sizes = tuple({"N": n} for n in range(1, MOST + 1)) if symbolic else ({},)
+    return Program(_function("sums", tensors, computations, None, symbolic), sizes, True)
 
 
 def _wide(name: str, rank: int, role: TensorRole) -> Tensor:

@@ -26,7 +26,7 @@ from polydl.scheduler import TRANSFORMS, Schedule, Transform
 from polydl.scheduler.structure import normalise
 from tests.oracle.candidates import ALWAYS_LEGAL, candidate
 from tests.oracle.enumeration import BrokenContract, Terms, outcome, same_sources, tree_is_legal
-from tests.oracle.functions import Program, products, random_program
+from tests.oracle.functions import Program, products, random_program, sums
 
 __all__ = ["Misjudged", "Pair", "Tally", "names", "pair"]
 
@@ -121,7 +121,7 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
     tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
     for _ in range(_ATTEMPTS):
         steps: tuple[Transform, ...] = ()
-        program = random_program(r)
+        program = sums(r) if name == "PartialSums" and r.random() < 0.9 else random_program(r)
         if name == "Tensorise":
             program, steps = products(r)
         try:

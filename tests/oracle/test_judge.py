@@ -1,6 +1,6 @@
 """The judge accepts a schedule if and only if enumeration finds it legal; generated loops run what the tree says.
 
-`POLYDL_ORACLE_EXAMPLES` sets the number of examples (default 500).
+`POLYDL_ORACLE_EXAMPLES` sets the number of examples (default 300).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from polydl.vocabulary import Memory
 from tests.oracle.brute import BrokenContract, conflicts, execute, is_legal, number, runs
 from tests.oracle.programs import programs, trees
 
-EXAMPLES = int(os.environ.get("POLYDL_ORACLE_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("POLYDL_ORACLE_EXAMPLES", "300"))
 many = settings(
     max_examples=EXAMPLES,
     deadline=None,

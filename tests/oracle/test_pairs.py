@@ -1,7 +1,7 @@
 """Programs and schedules made at random: the judge says legal exactly where running all instances by hand does.
 
 A short slice; `python -m tests.oracle --pairs 20000` is the long run, and prints what it has counted.
-`POLYDL_ORACLE_PAIRS` sets the number of pairs here (default 400).
+`POLYDL_ORACLE_PAIRS` sets the number of pairs here (default 240).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.oracle import pairs
 from tests.oracle.candidates import ALWAYS_LEGAL
 from tests.oracle.pairs import Misjudged, Tally, pair
 
-COUNT = int(os.environ.get("POLYDL_ORACLE_PAIRS", "400"))
+COUNT = int(os.environ.get("POLYDL_ORACLE_PAIRS", "240"))
 SLICES = 4  # for as many workers
 
 
