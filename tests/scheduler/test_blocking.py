@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.polybench.kernel import difference
 from benchmarks.polybench.kernels import KERNELS
-from polydl import LoopProgram, loops, poly
+from polydl import LoopProgram, loops, optimize, poly
 from polydl.dsl import capture
 from polydl.errors import NotApplicable
 from polydl.poly.tree import Allocate, members, walk
@@ -32,7 +32,7 @@ from polydl.scheduler import (
 )
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.strategy import parts
-from polydl.targets import Target, native
+from polydl.targets import Target, native, parse
 from polydl.vocabulary import Binding, Memory
 from tests.polybench.references import reference
 from tests.scheduler.loop_cases import product
@@ -160,6 +160,13 @@ def test_partial_sums_of_rows_without_end() -> None:
     schedule = _alone().apply(Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")))
     with pytest.raises(NotApplicable, match="no constant extent"):
         schedule.apply(PartialSums("S2", "S2.i"))
+
+
+def test_partial_sums_without_a_term_have_storage() -> None:
+    """The last row of a triangle has no term; its partial sum is set to zero nevertheless."""
+    schedule = optimize(capture(KERNELS["trmm"].function).function, parse("x86-64-avx512"))
+    assert any(isinstance(t, PartialSums) for t in schedule.trace)
+    assert poly.bounds_violation(schedule.scop) is None
 
 
 def test_partial_sums_keep_no_order() -> None:
