@@ -116,7 +116,7 @@ def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedul
     first, *others = found.skews
     steps = _STEPS if len(others) == 1 else _STEPS_OF_PLANES
     # A space loop moves by its skew in one step: tiles that move by their own width have edges that are straight.
-    sizes = (steps, steps * first, *(steps * skew for skew in others[:-1]), 0)
+    sizes = (steps, *(steps * max(1, skew) for skew in (first, *others[:-1])), 0)
     rows = _ROWS if len(others) == 1 else 1
     widest = max(x.dtype.bytes for x in schedule.function.tensors)
     lanes = target.lanes(widest)
