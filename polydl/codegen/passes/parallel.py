@@ -3,7 +3,8 @@
 before:  for i in 0..N parallel: for j in 0..M parallel: S        after:  for p in NM·t/T .. NM·(t+1)/T:
                                                                               let i = p / M, j = p % M in S
 before:  for i in 0..N parallel: for j in 0..i: S                 after:  for r in 0..⌈(N-t)/T⌉: let i = r·T + t in …
-Ranges are contiguous, for the caches' sake, unless later iterations have more or less to do: then threads take turns.
+Ranges are contiguous, as neighbouring iterations share lines, unless iterations have more and more, or less and less,
+to do (`trend`): then threads take turns.
 The kernel afterwards is what one thread runs: it has two more sizes, `thread` (its number t) and `threads` (T). What
 stands outside of parallel loops and has an effect is done by thread 0. Synchronisation is not invented here:
 only explicit barriers order one thread's work after another's.
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from polydl.codegen.passes.trend import uneven
 from polydl.codegen.passes.walk import contains, has_binding
-from polydl.ir.expr import Binary, Const, Expr, Var, as_expr, eq, maximum, minimum
+from polydl.ir.expr import Const, Expr, Var, as_expr, eq, maximum, minimum
 from polydl.ir.kernel import Alloc, Barrier, Binding, Block, For, If, Kernel, Let, Prefetch, Stmt, Store
 from polydl.ir.rewrite import block, free_variables, map_stmts, map_substatements, walk_stmts
 from polydl.ir.simplify import simplify
@@ -89,7 +91,7 @@ def _split(s: For) -> Stmt:
     for count in trips[1:]:
         total = total * count
     first, last = simplify(total * THREAD // THREADS), simplify(total * (THREAD + 1) // THREADS)
-    if len(nest) == 1 and _uneven(s):
+    if len(nest) == 1 and uneven(s):
         turn = Var(f"{s.var}.turn")
         rounds = simplify((total - THREAD + THREADS - 1) // THREADS)
         here = simplify(s.lower + (turn * THREADS + THREAD) * s.step)
@@ -109,25 +111,6 @@ def _split(s: For) -> Stmt:
     for var, value in values:
         body = Let(var, value, body)
     return For(position.name, first, last, body)
-
-
-def _uneven(loop: For) -> bool:
-    """Whether a loop inside has more iterations at some iterations than at others; a ragged end does not count."""
-    return any(
-        loop.var in free_variables(simplify(inner.upper - inner.lower)) and not _ragged(inner)
-        for inner in walk_stmts(loop.body)
-        if isinstance(inner, For)
-    )
-
-
-def _ragged(loop: For) -> bool:
-    """`min(constant, …)` iterations: all the same but the last ones."""
-    count = simplify(loop.upper - loop.lower)
-    return (
-        isinstance(count, Binary)
-        and count.op == "min"
-        and (isinstance(count.a, Const) or isinstance(count.b, Const))
-    )
 
 
 def _trips(loop: For) -> Expr:
