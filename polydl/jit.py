@@ -29,8 +29,13 @@ from polydl.codegen.llvm import compile_program
 from polydl.dsl import Function, TensorRole, capture, interpret
 from polydl.dsl.capture import ArrayParameter, ScalarParameter, SizeParameter
 from polydl.dsl.loops import Captured
+from polydl.dtypes import INDEX
 from polydl.errors import InvalidInput, UsageError
+from polydl.ir.expr import Expr, Var
 from polydl.ir.interpret import evaluate
+from polydl.ir.printer import print_expr
+from polydl.ir.rewrite import free_variables
+from polydl.ir.simplify import linear
 from polydl.runtime import Module
 from polydl.scheduler.automatic import optimize
 from polydl.scheduler.recipes import schedule_as_written
@@ -62,8 +67,8 @@ def loops(
 ) -> LoopProgram | Callable[[Callable[..., Any]], LoopProgram]:
     """Capture a Python function of loops over arrays; calls of the result run compiled code.
 
-    Parameters are annotated: `"f64[N, M]"` an array, `"f64"` a scalar, `"size"` a size; sizes are also read off the
-    shapes of the arrays. `reassociate`: whether sums and the like may be combined in another order than written.
+    Parameters are annotated: `"f64[N, M + 1]"` an array, `"f64"` a scalar, `"size"` a size; sizes are also read off
+    the shapes of the arrays. `reassociate`: whether sums and the like may be combined in another order than written.
     `optimize`: whether the loops may be run in another order, tiled for registers and caches (`polydl.optimize`).
     InvalidProgram, pointing at the source, where the function is no static control part.
     """
@@ -243,11 +248,28 @@ class LoopProgram:
                     arrays[name] = _scalar(self.function.name, name, given[name], dtype.numpy)
                 case _:
                     missing.append(p.name)
+        self._learn_computed(sizes, origin)
         missing += [n for n in self.function.sizes if n not in sizes]
         if missing:
             raise InvalidInput(f"{self.function.name}: {', '.join(missing)} not given", why=f"it is {self!r}")
         self._require_conditions(sizes)
         return arrays, sizes
+
+    def _learn_computed(self, sizes: dict[str, int], origin: Mapping[str, str]) -> None:
+        """Solve the computed extents for sizes that nothing else says; InvalidInput where an extent is another one."""
+        computed = [(size, extent) for size, extent in self.captured.computed if size in sizes]
+        for _ in computed:  # a size that one extent says may leave another with one unknown
+            for size, extent in computed:
+                solved = _solved(extent, sizes[size], sizes)
+                if solved is not None:
+                    sizes.setdefault(*solved)
+        for size, extent in computed:
+            if free_variables(extent) <= sizes.keys():
+                value = evaluate(extent, {n: np.int64(v) for n, v in sizes.items()}, _no_element)
+                if value != sizes[size]:
+                    raise InvalidInput(
+                        f"{self.function.name}: {origin[size]} is {sizes[size]}, not {_text(extent)} = {value}"
+                    )
 
     def _require_conditions(self, sizes: Mapping[str, int]) -> None:
         env = {n: np.int64(v) for n, v in sizes.items()}
@@ -255,8 +277,24 @@ class LoopProgram:
             if not evaluate(c, env, _no_element):
                 raise InvalidInput(
                     f"{self.function.name}: the sizes {dict(sizes)} break an assumption of the program",
-                    where=str(c),
+                    where=_text(c),
                 )
+
+
+def _text(e: Expr) -> str:
+    return print_expr(e, dict.fromkeys(free_variables(e), (INDEX, 1)))
+
+
+def _solved(extent: Expr, value: int, sizes: Mapping[str, int]) -> tuple[str, int] | None:
+    """The one size that is missing in the affine `extent`, if it is one, such that this is `value` or just below."""
+    missing = sorted(free_variables(extent) - sizes.keys())
+    form = linear(extent, missing) if len(missing) == 1 else None
+    if form is None:
+        return None
+    factor = sum(f for atom, f in form.terms if atom == Var(missing[0]))
+    known = {n: np.int64(v) for n, v in sizes.items()} | {missing[0]: np.int64(0)}
+    rest = int(evaluate(extent, known, _no_element))
+    return (missing[0], (value - rest) // factor) if factor else None
 
 
 def _no_element(buffer: str, index: tuple[Any, ...]) -> Any:

@@ -10,7 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from polydl.dtypes import DType, by_name, from_numpy
@@ -32,11 +32,13 @@ _EXAMPLE: Final = 'write "f64[N, M]" for an array, "f64" for a scalar, "size" fo
 
 @dataclass(frozen=True, slots=True)
 class ArrayParameter:
-    """`A: "f64[N, 3]"`: extents are numbers or names of sizes."""
+    """`A: "f64[N, 3]"`: extents are numbers or names of sizes. One that is computed, as in `"f64[N + 1]"`, gets a name
+    too, with the expression that it equals in `computed`."""
 
     name: str
     dtype: DType
     shape: tuple[int | str, ...]
+    computed: tuple[tuple[str, ast.expr], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +168,41 @@ def _parameter(source: Source, argument: ast.arg) -> Parameter:
     if extents is None:
         return ScalarParameter(argument.arg, dtype)
     shape: list[int | str] = []
-    for extent in extents.strip().removeprefix("(").removesuffix(")").split(","):
+    computed: list[tuple[str, ast.expr]] = []
+    for d, extent in enumerate(extents.strip().removeprefix("(").removesuffix(")").split(",")):
         word = extent.strip()
         if word.isdecimal():
             shape.append(int(word))
         elif word.isidentifier():
             shape.append(word)
         else:
-            raise source.error(
-                note,
-                f"extent '{word}' of {argument.arg} is neither a number nor a name",
-                why="sizes are read off the shapes of the arrays in a call",
-                next="give the extent a name of its own, and state relations with assert",
-            )
-    return ArrayParameter(argument.arg, dtype, tuple(shape))
+            name = _unused(source, f"{argument.arg}_{d}")
+            shape.append(name)
+            computed.append((name, _expression(source, note, word, argument.arg)))
+    return ArrayParameter(argument.arg, dtype, tuple(shape), tuple(computed))
+
+
+def _expression(source: Source, note: ast.expr, text: str, array: str) -> ast.expr:
+    """An extent as an expression that stands where the annotation stands."""
+    try:
+        expression = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        raise source.error(
+            note,
+            f"extent '{text}' of {array} is neither a number, a name nor an expression of such",
+            next=_EXAMPLE,
+        ) from None
+    for node in ast.walk(expression):
+        ast.copy_location(node, note)
+    return expression
+
+
+def _unused(source: Source, name: str) -> str:
+    """`name`, or one like it that the program does not use."""
+    words = set(re.findall(r"\w+", "\n".join(source.lines)))
+    while name in words:
+        name += "_"
+    return name
 
 
 def _dtype(source: Source, note: ast.AST, name: str) -> DType:

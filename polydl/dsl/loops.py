@@ -40,7 +40,7 @@ from polydl.dsl.capture_types import scalar_types
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Also, Computation, Function, Reduction
 from polydl.dsl.tensor import Tensor, TensorRole
-from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr
+from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr, eq
 
 __all__ = ["Captured", "capture"]
 
@@ -55,10 +55,12 @@ _BITWISE: Final = frozenset({"bitand", "bitor", "bitxor"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Captured:
-    """A captured program: its parameters in Python's order, and the function that it is."""
+    """A captured program: its parameters in Python's order, the function that it is, and the sizes that stand for
+    computed extents, each with what it equals."""
 
     parameters: tuple[Parameter, ...]
     function: Function
+    computed: tuple[tuple[str, Expr], ...] = ()
 
 
 def capture(python: Callable[..., Any]) -> Captured:
@@ -81,6 +83,7 @@ class _Capture:
     loops: list[Loop] = field(default_factory=list)  # around the statement at hand
     guards: list[Expr] = field(default_factory=list)  # likewise
     counts: dict[str, int] = field(default_factory=dict)  # assignments to each name
+    computed: list[tuple[str, Expr]] = field(default_factory=list)  # sizes, and what they equal
     depth: int = 0  # of ifs
 
     def run(self) -> Captured:
@@ -98,7 +101,7 @@ class _Capture:
             )
         function = self._function(nodes)
         prove_bounds(self.scope, function, self.origins)
-        return Captured(tuple(self.parameters), function)
+        return Captured(tuple(self.parameters), function, tuple(self.computed))
 
     # -- names ---------------------------------------------------------------------------------------------------
 
@@ -108,8 +111,13 @@ class _Capture:
         for p in self.parameters:
             names = [p.name] if isinstance(p, SizeParameter) else []
             names += [e for e in p.shape if isinstance(e, str)] if isinstance(p, ArrayParameter) else []
+            names += [n.id for e in _computed(p) for n in ast.walk(e[1]) if isinstance(n, ast.Name)]
             for name in names:
                 numbers[name] = Var(name)
+        for name, expression in (e for p in self.parameters for e in _computed(p)):
+            extent = self.scope.affine(expression, "an extent")
+            self.computed.append((name, extent))
+            self.conditions.append(eq(Var(name), extent))
         for p in self.parameters:
             if isinstance(p, SizeParameter):
                 continue
@@ -388,6 +396,10 @@ class _Capture:
             (*positive, *self.conditions) if sizes else (),
             tree_of(nodes),
         )
+
+
+def _computed(p: Parameter) -> tuple[tuple[str, ast.expr], ...]:
+    return p.computed if isinstance(p, ArrayParameter) else ()
 
 
 def _items(node: ast.expr) -> list[ast.expr] | None:

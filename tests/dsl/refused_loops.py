@@ -17,7 +17,7 @@ def unknown_type(A: "real[N]") -> None:
         A[i] = 0.0
 
 
-def computed_extent(A: "f64[N + 1]") -> None:
+def computed_extent(A: "f64[N * M]") -> None:
     for i in range(N):
         A[i] = 0.0
 

@@ -37,6 +37,12 @@ def totals(x: "f64[N, M]", y: "f64[N]") -> None:
             y[i] += x[i, j]
 
 
+@polydl.loops(threads=1)
+def odd_places(A: "f64[2 * N + 1]", B: "f64[N + M, 2]") -> None:
+    for i in range(N):
+        A[2 * i + 1] = A[2 * i + 2] + B[i + M, 1]
+
+
 def pair(rows: int) -> tuple[Any, Any]:
     return np.zeros((rows, 3)), np.arange(rows * 3.0).reshape(rows, 3)
 
@@ -94,6 +100,25 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     a, b = pair(4)
     with pytest.raises(InvalidInput, match=message):
         scale(**{"n": 4, "s": 1.0, "A": a, "B": b, **change})
+
+
+def test_sizes_are_solved_from_computed_extents() -> None:
+    a = np.arange(7.0)
+    odd_places(a, np.ones((5, 2)))
+    np.testing.assert_array_equal(a, [0, 3, 2, 5, 4, 7, 6])
+
+
+@pytest.mark.parametrize(
+    ("long", "rows", "message"),
+    [
+        (6, 5, r"axis 0 of A is 6, not N \* 2 \+ 1 = 5"),
+        (0, 5, r"axis 0 of A is 0, not N \* 2 \+ 1 = -1"),
+        (7, 2, "break an assumption of the program\n  where: M >= 0"),
+    ],
+)
+def test_extents_that_no_size_makes(long: int, rows: int, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        odd_places(np.zeros(long), np.zeros((rows, 2)))
 
 
 def test_missing_and_shared_arguments() -> None:
