@@ -14,7 +14,6 @@ from polydl.ir.expr import Const
 from polydl.poly.tree import Allocate, Band, Sequence, Tree, members, walk
 from polydl.poly.treetext import format_tree
 from polydl.scheduler import (
-    TRANSFORMS,
     Accumulate,
     AffineOrder,
     Collapse,
@@ -32,7 +31,9 @@ from polydl.scheduler import (
     Pack,
     Parallel,
     PartialSums,
+    Prefetch,
     Privatize,
+    ReadAhead,
     Rebase,
     Reorder,
     Reverse,
@@ -46,6 +47,7 @@ from polydl.scheduler import (
     Shift,
     Skew,
     Split,
+    SplitSum,
     Tensorise,
     Tile,
     Transform,
@@ -55,29 +57,23 @@ from polydl.scheduler import (
     Vectorize,
 )
 from polydl.scheduler.structure import normalise
-from polydl.targets import parse
 from polydl.vocabulary import Binding, Memory
 from tests.oracle.functions import DOT
 
-__all__ = ["ALWAYS_LEGAL", "candidate"]
+__all__ = ["ALWAYS_LEGAL", "MAKERS", "candidate"]
 
 Maker = Callable[[Random, Schedule], Transform | None]
 
 # They change no order and no value, take back a binding, or look for what is legal themselves.
 ALWAYS_LEGAL: Final = frozenset({
-    "Accumulate", "Collapse", "Diamond", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize", "Rebase",
-    "Sequential", "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
+    "Accumulate", "Collapse", "Diamond", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize",
+    "ReadAhead", "Rebase", "Sequential", "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
 })  # fmt: skip
-_TARGET: Final = parse("x86-64-avx2")
 
 
 def candidate(r: Random, schedule: Schedule, name: str) -> Transform | None:
     """A transformation of the class `name` for the schedule, None where there is nothing to apply it to."""
-    maker = _MAKERS.get(name)
-    if maker is not None:
-        return maker(r, schedule)
-    found = list(TRANSFORMS[name].candidates(schedule, _TARGET))
-    return r.choice(found) if found else None
+    return MAKERS[name](r, schedule)
 
 
 def _bands(s: Schedule) -> list[list[str]]:
@@ -357,6 +353,19 @@ def _tensorise(r: Random, s: Schedule) -> Transform | None:
     return Tensorise(tuple(r.choice(found)[-2:]), DOT) if found else None
 
 
+def _split_sum(r: Random, s: Schedule) -> Transform | None:
+    found = [c.name for c in s.function.computations if c.reduction is not None]
+    return SplitSum(r.choice(found)) if found else None
+
+
+def _ahead(make: Callable[[str, str, int], Transform]) -> Maker:
+    def maker(r: Random, s: Schedule) -> Transform | None:
+        loop = _loop(r, s)
+        return None if loop is None else make(r.choice(s.function.tensors).name, loop, r.randint(1, 3))
+
+    return maker
+
+
 def _sequential(r: Random, s: Schedule) -> Transform | None:
     bound = [m.name for m in members(s.tree) if m.binding is not Binding.SEQUENTIAL]
     loop = r.choice(bound) if bound else _loop(r, s)
@@ -380,7 +389,7 @@ def _affine_order(r: Random, s: Schedule) -> Transform | None:
     return AffineOrder(format_tree(tree))
 
 
-_MAKERS: Final[Mapping[str, Maker]] = {
+MAKERS: Final[Mapping[str, Maker]] = {
     "Accumulate": _accumulate,
     "AffineOrder": _affine_order,
     "Collapse": _collapse,
@@ -398,7 +407,9 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "Pack": _pack,
     "PartialSums": _partial_sums,
     "Parallel": _of_loop(lambda r, s, n: Parallel(n)),
+    "Prefetch": _ahead(Prefetch),
     "Privatize": _privatize,
+    "ReadAhead": _ahead(ReadAhead),
     "Rebase": _rebase,
     "Reorder": _reorder,
     "Reverse": _of_loop(lambda r, s, n: Reverse(n)),
@@ -411,6 +422,7 @@ _MAKERS: Final[Mapping[str, Maker]] = {
     "Shift": _shift,
     "Skew": _skew,
     "Split": _of_loop(lambda r, s, n: Split(n, r.choice((2, 3)))),
+    "SplitSum": _split_sum,
     "Tensorise": _tensorise,
     "Tile": _tile,
     "Unimodular": _unimodular,

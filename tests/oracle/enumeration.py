@@ -10,6 +10,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from polydl.dsl import Function, TensorRole
 from polydl.dsl.function import StatementDef
@@ -71,9 +72,15 @@ def instances(s: StatementDef, sizes: Sizes) -> Iterator[Values]:
 
 def runs(function: Function, tree: Tree | None, sizes: Sizes) -> list[Run]:
     """All instances with their times; without a tree, in the order of the text."""
+    return list(_runs(function, tree, tuple(sizes.items())))
+
+
+@lru_cache(maxsize=32)  # asked for the order, the sources and the values, and for each candidate again
+def _runs(function: Function, tree: Tree | None, listed: tuple[tuple[str, int], ...]) -> tuple[Run, ...]:
+    sizes = dict(listed)
     everything = [Run(s, v) for s in function.statements() for v in instances(s, sizes)]
     if tree is None:
-        return everything
+        return tuple(everything)
     done = list(_walk(tree, everything, ()))
     if sorted(r.name for r in done) != sorted(r.name for r in everything):
         raise BrokenContract
@@ -82,7 +89,7 @@ def runs(function: Function, tree: Tree | None, sizes: Sizes) -> list[Run]:
     names = [m.name for node in _nodes(tree) if isinstance(node, Band) for m in node.members]
     if len(set(names)) != len(names):
         raise BrokenContract
-    return done
+    return tuple(done)
 
 
 def _nodes(tree: Tree) -> Iterator[Tree]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Final
 
 from polydl.dsl import Function, TensorRole
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
 from polydl.dsl.function import Axis, Computation, Reduction
 from polydl.dsl.tensor import Tensor
 from polydl.dtypes import F32
-from polydl.ir.expr import Binary, Const, Expr, Var, as_expr, maximum, walk
+from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr, maximum, walk
 from polydl.scheduler import Reorder, Schedule, Split, Transform
 from polydl.scheduler.instructions import Instruction, declare
 
-__all__ = ["DOT", "Program", "products", "random_program", "sums"]
+__all__ = ["DOT", "KINDS", "Program", "kinds", "pipeline", "products", "random_program", "sums"]
 
 LOW, EXTENT = -12, 40  # every subscript below stays inside
 MOST = 4  # of the symbolic size, so that all its values can be tried
@@ -35,10 +36,52 @@ class Program:
 
 def random_program(r: Random) -> Program:
     """A program of at most a few hundred statement instances."""
-    make = r.choice((_pipeline, _stores, _stores, _loops, _loops))
-    function = make(r)
+    return _tried(r, r.choice((_pipeline, _stores, _stores, _loops, _loops))(r))
+
+
+def pipeline(r: Random) -> Program:
+    """Arrays computed one after the other."""
+    return _tried(r, _pipeline(r))
+
+
+def _tried(r: Random, function: Function) -> Program:
     sizes = tuple({"N": n} for n in range(1, MOST + 1)) if function.sizes else ({},)
     return Program(function, sizes, r.random() < 0.7)
+
+
+KINDS: Final = (
+    "in place",
+    "triangular",
+    "strided",
+    "several statements",
+    "reduction",
+    "symbolic",
+    "loops as written",
+)
+
+
+def kinds(function: Function) -> set[str]:
+    """What is in a program, of `KINDS`."""
+    found = {"symbolic"} if function.sizes else set()
+    if function.order is not None:
+        found.add("loops as written")
+    if len(function.computations) > 1:
+        found.add("several statements")
+    for c in function.computations:
+        read = [x for x in walk(c.value) if isinstance(x, Load)]
+        if any(x.buffer == c.target for x in read):
+            found.add("in place")
+        if c.reduction is not None:
+            found.add("reduction")
+        names = {a.name for a in c.axes}
+        if any(
+            isinstance(v, Var) and v.name in names for a in c.axes for v in (*walk(a.lower), *walk(a.upper))
+        ):
+            found.add("triangular")
+        subscripts = [e for index in (c.index, *(x.index for x in read)) for i in index for e in walk(i)]
+        if any(isinstance(e, Binary) and e.op in ("mul", "floordiv", "mod") for e in subscripts):
+            found.add("strided")
+    return found
 
 
 # ---- products for an instruction -----------------------------------------------------------------------------------

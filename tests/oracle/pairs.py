@@ -8,7 +8,8 @@ what it accepts must compute the same values. Every pair is reproducible from it
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Final
 
@@ -21,16 +22,18 @@ from polydl.errors import (
     PolyhedralBlowup,
     UsageError,
 )
-from polydl.poly.tree import Tree
+from polydl.poly.tree import Tree, members
 from polydl.scheduler import TRANSFORMS, Schedule, Transform
 from polydl.scheduler.structure import normalise
+from polydl.vocabulary import Binding
 from tests.oracle.candidates import ALWAYS_LEGAL, candidate
 from tests.oracle.enumeration import BrokenContract, Terms, outcome, same_sources, tree_is_legal
-from tests.oracle.functions import Program, products, random_program, sums
+from tests.oracle.functions import KINDS, Program, kinds, pipeline, products, random_program, sums
 
 __all__ = ["Misjudged", "Pair", "Tally", "names", "pair"]
 
 _ATTEMPTS: Final = 200
+_CANDIDATES: Final = 4  # on one schedule, which takes longer to make than a transformation of it to judge
 _SOUGHT: Final = 0.6  # of the pairs: an illegal one is looked for, for as many tries
 _TRIES: Final = 8
 # Transformations that can break something are tried more often: most pairs should be illegal.
@@ -54,6 +57,18 @@ _FIRST: Final = {  # what makes a transformation fit more often
     "SplitSum": ("Reverse", "Reverse", "Reorder"),
     "Accumulate": (),
     "Privatize": (),
+}
+_MADE_FOR: Final[
+    Mapping[str, Callable[[Random], Program]]
+] = {  # what few programs have that are made of anything
+    "PartialSums": sums,
+    "SplitSum": sums,
+    "ComputeAt": pipeline,
+    "Inline": pipeline,
+    "Privatize": pipeline,
+    "Accumulate": pipeline,
+    "Contract": pipeline,
+    "Pack": pipeline,
 }
 _ANY: Final = (
     "Split",
@@ -82,6 +97,22 @@ class Pair:
 
 
 @dataclass
+class Ground:
+    """A program after some legal transformations, and what all instances run by hand have said of it already."""
+
+    program: Program
+    schedule: Schedule
+    wanted: dict[int, tuple[Terms, object]] = field(default_factory=dict)  # by the number of the sizes
+
+    def outcome(self, k: int) -> tuple[Terms, object]:
+        """What the program as written computes at its k-th sizes, and the terms that it is spelled in."""
+        if k not in self.wanted:
+            terms = Terms(self.program.reassociate)
+            self.wanted[k] = terms, outcome(self.program.function, None, self.program.sizes[k], terms)
+        return self.wanted[k]
+
+
+@dataclass
 class Tally:
     """How often each transformation was legal, illegal, malformed (no order at all) or did not fit."""
 
@@ -89,6 +120,7 @@ class Tally:
     illegal: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     unfit: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)  # of programs, by what is in them
     passed: int = 0  # legal ones judged on the way, where an illegal one was looked for
     exhausted: int = 0  # isl's budget
 
@@ -106,7 +138,14 @@ class Tally:
         total = f"{self.pairs} pairs, {self.illegal.total()} illegal ({share:.1f} %)"
         total += f", {self.exhausted} beyond isl's budget"
         passed = f"{self.passed} legal pairs more were judged on the way to illegal ones"
-        return "\n".join([head, *rows, total, passed])
+        kinds = ", ".join(f"{kind} {self.kinds[kind]}" for kind in KINDS)
+        return "\n".join([head, *rows, total, passed, f"pairs by what is in their program: {kinds}"])
+
+    def add(self, other: Tally) -> None:
+        """Count what another run has counted too."""
+        for f in fields(self):
+            mine, more = getattr(self, f.name), getattr(other, f.name)
+            setattr(self, f.name, mine + more)
 
 
 def names() -> tuple[str, ...]:
@@ -121,26 +160,33 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
     tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
     for _ in range(_ATTEMPTS):
         steps: tuple[Transform, ...] = ()
-        program = sums(r) if name == "PartialSums" and r.random() < 0.9 else random_program(r)
+        program = _MADE_FOR.get(name, random_program)(r) if r.random() < 0.9 else random_program(r)
         if name == "Tensorise":
             program, steps = products(r)
         try:
             schedule = program.schedule().apply(*steps) if steps else _prefix(r, program, name)
-            step = candidate(r, schedule, name)
         except (OutOfBounds, NotApplicable, PolyhedralBlowup):
             continue
-        if step is None:
-            tally.unfit[name] += 1
-            continue
-        found = _judged(program, schedule, step, tally, f"seed {seed}, pair {number}")
-        if found is None:
-            continue
-        tries -= 1
-        if found.legal and tries > 0:
-            tally.passed += 1
-            continue
-        (tally.legal if found.legal else tally.illegal)[name] += 1
-        return found
+        ground, tried = Ground(program, schedule), set[Transform]()
+        for _ in range(_CANDIDATES):
+            try:
+                step = candidate(r, schedule, name)
+            except (OutOfBounds, NotApplicable, PolyhedralBlowup):
+                break
+            if step is None or step in tried:
+                tally.unfit[name] += step is None
+                break
+            tried.add(step)
+            found = _judged(ground, step, tally, f"seed {seed}, pair {number}")
+            if found is None:
+                continue
+            tries -= 1
+            if found.legal and tries > 0:
+                tally.passed += 1
+                continue
+            (tally.legal if found.legal else tally.illegal)[name] += 1
+            tally.kinds.update(kinds(program.function))
+            return found
     return None
 
 
@@ -164,7 +210,8 @@ def _prefix(r: Random, program: Program, name: str) -> Schedule:
     return schedule
 
 
-def _judged(program: Program, schedule: Schedule, step: Transform, tally: Tally, where: str) -> Pair | None:
+def _judged(ground: Ground, step: Transform, tally: Tally, where: str) -> Pair | None:
+    program, schedule = ground.program, ground.schedule
     name = type(step).__name__
     after: Schedule | None = None
     malformed = False
@@ -198,7 +245,7 @@ def _judged(program: Program, schedule: Schedule, step: Transform, tally: Tally,
         truth = "legal" if expected else "illegal"
         raise _misjudged(program, schedule, step, where, f"judged {verdict}, and it is {truth}")
     if after is not None:
-        _require_values(program, schedule, step, after, where)
+        _require_values(ground, step, after, where)
     return Pair(program, schedule, step, expected)
 
 
@@ -217,18 +264,14 @@ def _signature(f: Function) -> object:
     return [(s.name, s.axes, s.conditions) for s in f.statements()]
 
 
-def _require_values(
-    program: Program, schedule: Schedule, step: Transform, after: Schedule, where: str
-) -> None:
-    for sizes in program.sizes:
-        terms = Terms(program.reassociate)
-        wanted = outcome(program.function, None, sizes, terms)
-        for reverse in (False, True):
-            got = outcome(after.function, after.tree, sizes, terms, reverse=reverse)
-            if got != wanted:
-                raise _misjudged(
-                    program, schedule, step, where, f"accepted, and computes other values at {sizes}"
-                )
+def _require_values(ground: Ground, step: Transform, after: Schedule, where: str) -> None:
+    concurrent = any(m.binding in (Binding.PARALLEL, Binding.VECTOR) for m in members(after.tree))
+    for k, sizes in enumerate(ground.program.sizes):
+        terms, wanted = ground.outcome(k)
+        for reverse in (False, True) if concurrent else (False,):
+            if outcome(after.function, after.tree, sizes, terms, reverse=reverse) != wanted:
+                what = f"accepted, and computes other values at {sizes}"
+                raise _misjudged(ground.program, ground.schedule, step, where, what)
 
 
 def _misjudged(program: Program, schedule: Schedule, step: Transform, where: str, what: str) -> Misjudged:

@@ -10,11 +10,13 @@ import os
 
 import pytest
 
-from polydl import poly
+from polydl import poly, scheduler
 from polydl.poly import legality
-from polydl.scheduler import TRANSFORMS
-from tests.oracle import pairs
+from polydl.scheduler import TRANSFORMS, Transform
+from tests.oracle import candidates, pairs
+from tests.oracle.__main__ import portions, total
 from tests.oracle.candidates import ALWAYS_LEGAL
+from tests.oracle.functions import KINDS
 from tests.oracle.pairs import Misjudged, Tally, pair
 
 COUNT = int(os.environ.get("POLYDL_ORACLE_PAIRS", "240"))
@@ -29,6 +31,31 @@ def test_the_judge_agrees_with_running_all_instances(part: int) -> None:
         pair(7, number, tally)
     assert tally.pairs > 0.9 * each
     assert tally.illegal.total() > 0.4 * tally.pairs, str(tally)
+
+
+def test_every_transformation_has_a_maker_of_random_instances() -> None:
+    assert sorted(candidates.MAKERS) == sorted(TRANSFORMS)
+    assert set(TRANSFORMS) >= ALWAYS_LEGAL
+
+
+def test_every_public_transformation_is_one_that_the_oracle_knows() -> None:
+    public = {
+        t.__name__ for t in vars(scheduler).values() if isinstance(t, type) and issubclass(t, Transform)
+    }
+    assert public - {"Transform"} == set(TRANSFORMS)
+
+
+def test_every_kind_of_program_is_judged() -> None:
+    tally = Tally()
+    for number in range(60):
+        pair(7, number, tally)
+    assert all(tally.kinds[kind] for kind in KINDS), str(tally)
+
+
+def test_processes_give_the_counts_of_one() -> None:
+    one, two = (total(portions(5, 0, 100, jobs), 100) for jobs in (1, 2))
+    assert one == two
+    assert one.count == 100
 
 
 @pytest.mark.parametrize("name", sorted(TRANSFORMS))
