@@ -117,12 +117,11 @@ def _loop(m: Member, e: Affine, left: dict[str, float]) -> Loop:
     for atom, c in e.terms:
         match atom:
             case FloorDiv(dividend, size) | Mod(dividend, size):
-                axis, sign = _moved(dividend, left)
+                axis, sign, unit = _moved(dividend, left)
+                units = left.get(axis, 1.0) / unit  # tiles of tiles: the loop counts whole inner ones
                 tiles = isinstance(atom, FloorDiv)
-                trips = (
-                    max(1.0, left.get(axis, 1.0) / size) if tiles else min(left.get(axis, 1.0), float(size))
-                )
-                found = Loop(m, axis, trips, float(size) if tiles else 1.0, sign * (1 if c > 0 else -1))
+                trips = max(1.0, units / size) if tiles else min(max(1.0, units), float(size))
+                found = Loop(m, axis, trips, unit * (size if tiles else 1), sign * (1 if c > 0 else -1))
             case _ if atom in left:
                 found = Loop(m, atom, left[atom], 1.0, 1 if c > 0 else -1)
             case _:
@@ -134,11 +133,13 @@ def _loop(m: Member, e: Affine, left: dict[str, float]) -> Loop:
     return best
 
 
-def _moved(e: Affine, left: Mapping[str, float]) -> tuple[str, int]:
-    """The axis with most values left in an expression, and the sign with which it is there."""
-    best, most, direction = "", 0.0, 1
+def _moved(e: Affine, left: Mapping[str, float]) -> tuple[str, int, float]:
+    """The axis with most values left in an expression, the sign with which it is there, and by how much it moves when
+    the expression does by one: 32 for floor(i/32)."""
+    best, most, direction, step = "", 0.0, 1, 1.0
     for atom, c in e.terms:
-        axis, sign = _moved(atom.dividend, left) if isinstance(atom, FloorDiv | Mod) else (atom, 1)
+        axis, sign, unit = _moved(atom.dividend, left) if isinstance(atom, FloorDiv | Mod) else (atom, 1, 1.0)
         if left.get(axis, 0.0) > most:
             best, most, direction = axis, left[axis], sign * (1 if c > 0 else -1)
-    return best, direction
+            step = unit * (atom.divisor if isinstance(atom, FloorDiv) else 1)
+    return best, direction, step

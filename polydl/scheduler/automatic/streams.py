@@ -29,13 +29,28 @@ _ROWS: Final = (8, 4)
 
 
 def row_streams(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
-    """For each loop around innermost ones and each number of rows: the part with that loop jammed into them."""
+    """For each loop around innermost ones and each number of rows: the part with that loop jammed into them, and with
+    all such loops, each in a nest of its own."""
     vectors = vectors_below(schedule, part, target)
-    for row in list(_rows(part.subtree(vectors.tree))):
+    rows = list(_rows(part.subtree(vectors.tree)))
+    found: dict[int, list[str]] = {count: [] for count in _ROWS}
+    for row in rows:
         for count in _ROWS:
-            jammed = attempt(vectors, UnrollAndJam(row, count))
+            jammed = _jammed(vectors, row, count)
             if jammed is not None:
-                yield shared_out(attempt(jammed, SeparateTiles((f"{row}.o",))) or jammed, part, target)
+                found[count].append(row)
+                yield shared_out(jammed, part, target)
+    for count, legal in found.items():
+        if len(legal) > 1:
+            every = vectors
+            for row in legal:
+                every = _jammed(every, row, count) or every
+            yield shared_out(every, part, target)
+
+
+def _jammed(schedule: Schedule, row: str, count: int) -> Schedule | None:
+    jammed = attempt(schedule, UnrollAndJam(row, count))
+    return None if jammed is None else attempt(jammed, SeparateTiles((f"{row}.o",))) or jammed
 
 
 def shared_out(schedule: Schedule, part: Part, target: Target) -> Schedule:

@@ -1,0 +1,54 @@
+"""What the cost model counts: trips and steps of the loops of a schedule, and orders of predicted times."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import pytest
+
+from benchmarks.polybench.kernels import KERNELS
+from polydl import loops, poly
+from polydl.poly.tree import members
+from polydl.scheduler.automatic.choose import optimize
+from polydl.scheduler.automatic.extents import axis_extents, loops_on, typical_sizes
+from polydl.scheduler.automatic.predict import predicted_time
+from polydl.scheduler.loops import Split, Tile
+from polydl.scheduler.schedule import Schedule, Transform
+from polydl.vocabulary import Binding
+
+
+def _trips(*steps: Transform) -> dict[str, tuple[float, float]]:
+    """Trips and step of every loop around the first statement of gemm's product."""
+    schedule = Schedule.of(loops(KERNELS["gemm"].function).function).apply(*steps)
+    path = next(p for p in poly.paths(schedule.scop, schedule.tree) if p.statement == "S2")
+    sizes = typical_sizes(schedule.scop)
+    extents = axis_extents(schedule.statement("S2"), sizes)
+    found = {x.member.name: (x.trips, x.step) for x in loops_on(path, extents) if x is not None}
+    assert prod(trips for trips, _ in found.values()) == pytest.approx(prod(extents.values()))
+    return found
+
+
+def test_a_tile_of_tiles_moves_by_whole_tiles() -> None:
+    found = _trips(Split("k", 32), Split("k.o", 4))
+    extent = found["k.o.o"][0] * 128
+    assert found["k.o.o"] == (extent / 128, 128)
+    assert found["k.o.i"] == (4, 32)
+    assert found["k.i"] == (32, 1)
+
+
+def test_tiles_inside_of_a_tile() -> None:
+    found = _trips(Split("k", 32), Split("k.i", 4))
+    assert found["k.i.o"] == (8, 4)
+    assert found["k.i.i"] == (4, 1)
+
+
+@pytest.mark.parametrize("name", ["jacobi-2d", "heat-3d", "fdtd-2d", "seidel-2d"])
+def test_a_second_core_helps_tiles_of_time(name: str) -> None:
+    """A wavefront of isl's order was taken for fdtd-2d, and ran three times as long as the tiles on one core."""
+    program = loops(KERNELS[name].function)
+    one, two = (optimize(program.function, replace(program.target, cores=n)) for n in (1, 2))
+    assert [m.name for m in members(two.tree) if m.binding is Binding.PARALLEL] == ["t.o.i"]
+    assert any(isinstance(t, Tile) for t in one.trace)
+    ratio = predicted_time(one, program.target) / predicted_time(two, replace(program.target, cores=2))
+    assert 1.5 < ratio <= 2
