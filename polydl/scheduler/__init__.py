@@ -14,9 +14,9 @@ from polydl.scheduler.motion import Reverse, Shift, Skew
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
-from polydl.scheduler.pictures import picture
+from polydl.scheduler.pictures import picture, save_picture
 from polydl.scheduler.placement import ComputeAt
-from polydl.scheduler.prefetch import Prefetch
+from polydl.scheduler.prefetch import Prefetch, ReadAhead
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.records import TRANSFORMS, from_json, from_text
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
@@ -46,6 +46,7 @@ __all__ = [
     "PartialSums",
     "Prefetch",
     "Privatize",
+    "ReadAhead",
     "Rebase",
     "Reorder",
     "Reverse",
@@ -72,4 +73,5 @@ __all__ = [
     "from_json",
     "from_text",
     "picture",
+    "save_picture",
 ]

@@ -13,9 +13,10 @@ from polydl.scheduler.structure import band_of, replace_at
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["Prefetch", "prefetched"]
+__all__ = ["Ahead", "Prefetch", "ReadAhead", "prefetched"]
 
 _WORD = "prefetch"
+_ROWS = "read-ahead"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,34 +35,9 @@ class Prefetch(Transform):
     distance: int
 
     def rewrite(self, schedule: Schedule) -> Rewritten:
-        tensor, tree = schedule.function.tensor(self.tensor), schedule.tree
         if self.distance < 1:
             raise NotApplicable("prefetching looks ahead", next="use a distance of 1 or more iterations")
-        if any(isinstance(n, Allocate) and n.tensor == self.tensor for n in walk(tree)):
-            raise NotApplicable(
-                f"{self.tensor} is local", why="its storage is near, and new in every iteration"
-            )
-        path, band, k = band_of(tree, self.loop)
-        if band.members[k].binding in (Binding.VECTOR, Binding.UNROLL):
-            raise NotApplicable(
-                f"loop {self.loop} is spelled out: it has no later iterations", next="name a loop around it"
-            )
-        accesses = [
-            a
-            for s, _ in band.members[k].exprs
-            for a in schedule.scop.statement(s).accesses
-            if a.tensor == tensor.name
-        ]
-        if not accesses:
-            raise NotApplicable(f"nothing inside loop {self.loop} accesses {self.tensor}")
-        if any(None in a.subscripts for a in accesses):
-            raise NotApplicable(
-                f"{self.tensor} is accessed at a data-dependent place",
-                why="where is known only after the data has been read",
-            )
-        rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
-        new = Band(band.members[: k + 1], Mark(f"{_WORD} {self.tensor} {self.distance}", rest))
-        return Rewritten(replace_at(tree, path, new))
+        return _marked(schedule, self.tensor, self.loop, f"{_WORD} {self.tensor} {self.distance}")
 
     @classmethod
     def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
@@ -78,10 +54,79 @@ class Prefetch(Transform):
                 yield from (cls(t, loops[-1].name, d) for t in tensors for d in (4, 16))
 
 
-def prefetched(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Tensor, loop and distance of each prefetch on the way to a statement."""
+@dataclass(frozen=True, slots=True, repr=False)
+class ReadAhead(Transform):
+    """At each access to a tensor inside a loop, ask for what lies `rows` rows of its storage further on.
+
+    rewrite:  band(…, L, rest) -> band(…, L, mark("read-ahead T rows", rest))
+    A row is the innermost dimension of the storage. Where loops read a tensor in the order in which it is stored, this
+    runs ahead across the ends of all of them, as `Prefetch` along one loop cannot. The last row is asked for in place
+    of those after the end. The loops inside stay where they are from then on: prefetching comes last.
+    legal if: always (no value and no order changes)
+    """
+
+    tensor: str
+    loop: str
+    rows: int
+
+    def rewrite(self, schedule: Schedule) -> Rewritten:
+        if self.rows < 1:
+            raise NotApplicable("reading ahead looks ahead", next="use 1 or more rows of storage")
+        return _marked(schedule, self.tensor, self.loop, f"{_ROWS} {self.tensor} {self.rows}")
+
+    @classmethod
+    def candidates(cls, schedule: Schedule, target: Target) -> Iterator[Transform]:
+        """Where `Prefetch` has candidates, some lines ahead."""
+        for p in Prefetch.candidates(schedule, target):
+            if isinstance(p, Prefetch):
+                yield cls(p.tensor, p.loop, 4 * p.distance)
+
+
+def _marked(schedule: Schedule, name: str, loop: str, label: str) -> Rewritten:
+    """The band of `loop` with a mark below it, where all accesses to tensor `name` can be known beforehand."""
+    tensor, tree = schedule.function.tensor(name), schedule.tree
+    if any(isinstance(n, Allocate) and n.tensor == name for n in walk(tree)):
+        raise NotApplicable(f"{name} is local", why="its storage is near, and new in every iteration")
+    path, band, k = band_of(tree, loop)
+    if band.members[k].binding in (Binding.VECTOR, Binding.UNROLL):
+        raise NotApplicable(
+            f"loop {loop} is spelled out: it has no later iterations", next="name a loop around it"
+        )
+    accesses = [
+        a
+        for s, _ in band.members[k].exprs
+        for a in schedule.scop.statement(s).accesses
+        if a.tensor == tensor.name
+    ]
+    if not accesses:
+        raise NotApplicable(f"nothing inside loop {loop} accesses {name}")
+    if any(None in a.subscripts for a in accesses):
+        raise NotApplicable(
+            f"{name} is accessed at a data-dependent place",
+            why="where is known only after the data has been read",
+        )
+    rest = Band(band.members[k + 1 :], band.child) if band.members[k + 1 :] else band.child
+    return Rewritten(replace_at(tree, path, Band(band.members[: k + 1], Mark(label, rest))))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What accesses to a tensor ask for: `distance` iterations of `loop` later, or rows of storage further on."""
+
+    tensor: str
+    loop: str | None
+    distance: int
+
+
+def prefetched(path: Path) -> Iterator[Ahead]:
+    """The prefetches on the way to a statement."""
     for depth, label in path.marks:
         word, *rest = label.split(" ")
+        if word not in (_WORD, _ROWS) or len(rest) != 2:
+            continue
+        tensor, distance = rest[0], int(rest[1])
         loop = next((m for m in reversed(path.coordinates[:depth]) if isinstance(m, Member)), None)
-        if word == _WORD and loop is not None and len(rest) == 2:
-            yield rest[0], loop.name, int(rest[1])
+        if word == _ROWS:
+            yield Ahead(tensor, None, distance)
+        elif loop is not None:
+            yield Ahead(tensor, loop.name, distance)

@@ -24,7 +24,7 @@ from polydl.scheduler.packing import Pack
 from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.placement import ComputeAt
-from polydl.scheduler.prefetch import Prefetch
+from polydl.scheduler.prefetch import Prefetch, ReadAhead
 from polydl.scheduler.schedule import Transform
 from polydl.scheduler.storage import Local, SetLayout, SetMemory
 from polydl.scheduler.tensorise import Tensorise
@@ -38,7 +38,7 @@ TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
         Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Diamond, Distribute, Expand, Fold, Fuse, FuseShifted,
-        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, Rebase, Reorder,
+        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, ReadAhead, Rebase, Reorder,
         Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split,
         SplitSum, Tensorise, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )

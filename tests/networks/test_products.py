@@ -7,7 +7,7 @@ import pytest
 
 from polydl.dsl import Function, FunctionBuilder, sum_over
 from polydl.dtypes import F32
-from polydl.scheduler import Pack, Split
+from polydl.scheduler import Pack, ReadAhead, Split
 from polydl.scheduler.recipes import default_schedule
 from polydl.targets import Target, parse
 from tests.graph.build import model, node
@@ -42,6 +42,15 @@ def test_rows_on_the_same_sets_are_packed_where_many_panels_read_them() -> None:
 def test_run_time_operands() -> None:
     assert packed(product(256, 256, 512, constant=False)) == {"a", "b"}
     assert packed(product(1024, 64, 1024, constant=False)) == {"b"}
+
+
+def test_constants_that_a_cache_does_not_hold_are_asked_for_ahead() -> None:
+    def ahead(function: Function) -> set[str]:
+        return {t.tensor for t in default_schedule(function, parse(TARGET)).trace if isinstance(t, ReadAhead)}
+
+    assert ahead(product(64, 512, 256)) == {"b"}
+    assert ahead(product(64, 32, 64)) == set()  # it stays in the first-level cache
+    assert ahead(product(64, 512, 256, constant=False)) == set()
 
 
 def test_few_panels_take_no_more_rows_than_a_set_has_lines() -> None:

@@ -28,6 +28,7 @@ from polydl.scheduler.recipes.operands import (
     macro_tiles,
     pack_constants,
     pack_operands,
+    read_ahead,
     storage_block,
 )
 from polydl.scheduler.recipes.products import Contraction, axis_extent, uses_load
@@ -108,6 +109,7 @@ def _tile_nest(
     heads: list[list[str]] = []  # per statement the outer loops
     unrolled: list[str] = []
     vectors: list[str] = []
+    innermost = ""
     for s in (c.init, c.update, c.epilogue):
         if s is None:
             continue
@@ -115,6 +117,7 @@ def _tile_nest(
         reduced: list[str] = []
         if s is c.update:
             schedule, reduced = _reduction_loops(schedule, c, loops[len(c.outer) :])
+            innermost = reduced[-1]
         loop = dict(zip(c.outer, loops, strict=False))
         schedule = schedule.apply(*(Split(loop[a], size) for a, size in sizes.items()))
         blocks = [f"{loop[a]}.o" for a in sizes]
@@ -163,7 +166,7 @@ def _tile_nest(
     for name in heads[0][:1] if macro is not None else heads[0][:-1] or heads[0]:
         for copy in copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
-    return schedule
+    return read_ahead(schedule, c, tile, innermost, target) if innermost else schedule
 
 
 def _reduction_loops(schedule: Schedule, c: Contraction, loops: list[str]) -> tuple[Schedule, list[str]]:

@@ -2,27 +2,36 @@
 
 Constants are stored so at build time. Others are packed while the nest runs where each packed element is read often
 enough: the vector operand in panels as wide as the register tile, the pixel operand in panels as high as it.
+Panels that come from far away are asked for before they are needed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 
-from polydl.dsl.tensor import Layout, Tensor, TensorRole
+from polydl.dsl.tensor import Layout, Tensor, TensorRole, numbers
 from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
 from polydl.scheduler.packing import Pack
-from polydl.scheduler.recipes.common import reads, stride, uses
+from polydl.scheduler.prefetch import ReadAhead
+from polydl.scheduler.recipes.common import attempt, copies, reads, stride, uses
 from polydl.scheduler.recipes.products import LINE, Contraction, axis_extent, uses_load
 from polydl.scheduler.recipes.tiles import RegisterTile
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import SetLayout
 from polydl.targets import Target
 
-__all__ = ["MacroTiles", "lines_together", "macro_tiles", "pack_constants", "pack_operands", "storage_block"]
+__all__ = [
+    "MacroTiles", "lines_together", "macro_tiles", "pack_constants", "pack_operands", "read_ahead", "storage_block",
+]  # fmt: skip
 
 _REUSES = 4  # of a packed element, below which packing does not pay
 _PAGE = 4096  # bytes
+# Measured on Zen 5, one thread: with 4096 bytes resnet18 and resnet50 take 2.7 % less time, mobilenet_v2 4.4 %,
+# densenet121 1.3 %; with 2048 bytes resnet50 takes 1 % more than with 4096, with 8192 the same.
+_AHEAD = 4096  # bytes
+# Tiles of pixels for one panel, above which waiting for it is lost in the noise (asking costs up to 1 % of a tile).
+_WAITS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,29 @@ def pack_operands(
         along = [k for k, i in enumerate(load.index) if uses(i, axis)]
         layout = _panels(tensor, along[0], width) if len(along) == 1 else None
         schedule = schedule.apply(Pack(tensor.name, loop, c.update.name, layout))
+    return schedule
+
+
+def read_ahead(schedule: Schedule, c: Contraction, tile: RegisterTile, loop: str, target: Target) -> Schedule:
+    """Constants stored in panels asked for ahead inside the reduction loop `loop`.
+
+    A network has used other weights since: what the first-level cache does not hold comes from far away when its first
+    tile of pixels reads it. Where a panel is used for few tiles, that wait is a part of the time.
+    """
+    tiles = prod(
+        -(-axis_extent(c.update, a) // n) for a, n in zip(c.pixels, (tile.columns, tile.rows), strict=False)
+    )
+    for load in reads(c.update):
+        tensor = schedule.function.tensor(load.buffer)
+        constant = tensor.role is TensorRole.CONSTANT and uses_load(load, c.vector)
+        if not constant or tiles > _WAITS:
+            continue
+        if prod(tensor.extents) * tensor.dtype.bytes <= target.l1d_bytes:
+            continue
+        row = numbers(tensor.storage.shape)[-1] * tensor.dtype.bytes
+        for name in copies(schedule, loop):
+            ahead = ReadAhead(tensor.name, name, max(1, _AHEAD // row))
+            schedule = attempt(schedule, ahead) or schedule
     return schedule
 
 
