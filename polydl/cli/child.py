@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from polydl.cli.console import quantity
 from polydl.cli.output import remove_partial
 from polydl.errors import CompileTimeout, ResourceLimit, RunError, UsageError
 
@@ -55,12 +56,13 @@ def restricted(limits: Limits) -> Iterator[None]:
         raise UsageError("--max-memory is not available on this system", next="leave it out") from None
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY and limits.memory > hard:
-        raise UsageError(f"--max-memory: the system allows {hard} bytes at most")
+        raise UsageError(f"--max-memory: the system allows {quantity(hard, 'B')} at most")
     used = _address_space()
     if limits.memory <= used:
         raise UsageError(
-            f"--max-memory {limits.memory} is too little",
-            why=f"the command itself takes {used} bytes of address space",
+            f"--max-memory of {quantity(limits.memory, 'B')} is too little",
+            why=f"the command itself takes {quantity(used, 'B')} of address space",
+            next="give it more, for example 4G",
         )
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory, hard))
     try:
@@ -107,7 +109,8 @@ def supervise(arguments: Sequence[str], limits: Limits, output: object) -> int:
     name = signal.Signals(-code).name
     if limits.memory is not None:
         raise ResourceLimit(
-            f"the command was ended by {name}", why=f"most likely the limit of {limits.memory} bytes (--max-memory)",
+            f"the command was ended by {name}",
+            why=f"most likely the limit of {quantity(limits.memory, 'B')} (--max-memory)",
             next="give --max-memory more, or leave it out",
         )  # fmt: skip
     raise RunError(f"the command was ended by {name}")

@@ -91,11 +91,13 @@ class Console:
         color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         bold, red, end = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if color else ("", "", "")
         lines = [f"{red}error:{end} {plain(error.what)}"]
-        lines += [
-            f"  {bold}{label:<5}{end} {plain(parts[label])}"
-            for label in ("where", "why", "next")
-            if parts[label]
-        ]
+        for label in ("where", "why", "next"):
+            text = plain(parts[label])
+            if text:  # a text of several lines begins with an empty one
+                lines.append(
+                    f"  {bold}{label}{end}"
+                    + (text if text[0] == "\n" else text.rjust(len(text) + 6 - len(label)))
+                )
         self.raw("\n".join(lines) + "\n")
 
     # for everybody

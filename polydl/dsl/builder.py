@@ -174,7 +174,9 @@ class FunctionBuilder:
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name as it stands now."""
         if name not in self._tensors:
-            raise InvalidProgram(f"{self.name} has no tensor '{name}'", next=f"one of {list(self._tensors)}")
+            raise InvalidProgram(
+                f"{self.name} has no tensor '{name}'", next=f"one of {', '.join(self._tensors)}"
+            )
         return self._tensors[name]
 
     def build(self, outputs: Sequence[Tensor]) -> Function:

@@ -1,9 +1,10 @@
-"""The proof that a captured program stays inside its arrays, or the place in the source where it does not."""
+"""The proofs that a captured program stays inside its arrays and reads no scalar before it is assigned, or the place in
+the source where it does."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from polydl.dsl.polyhedral import loads, scop_of, to_affine
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Load
 from polydl.ir.interpret import evaluate
-from polydl.poly import bounds_violation
+from polydl.poly import bounds_violation, unwritten_read
 
-__all__ = ["prove_bounds"]
+__all__ = ["prove_bounds", "prove_set"]
 
 
 def prove_bounds(scope: Scope, function: Function, origins: Mapping[str, ast.stmt]) -> None:
@@ -41,6 +42,30 @@ def prove_bounds(scope: Scope, function: Function, origins: Mapping[str, ast.stm
         f"element [{', '.join(map(str, cell))}] is outside of [{shape}] for {example}",
         "correct the bounds, or state what holds for the sizes: assert … before the first loop",
     )
+
+
+def prove_set(
+    scope: Scope, function: Function, origins: Mapping[str, ast.stmt], scalars: Sequence[str]
+) -> None:
+    """InvalidProgram, pointing at the name, where one of the `scalars` may be read before it is assigned."""
+    scop = scop_of(function)
+    for scalar in scalars:
+        stray = unwritten_read(scop, function.order, scalar) if function.order is not None else None
+        if stray is None:
+            continue
+        origin = origins[stray.statement]
+        names = [n for n in ast.walk(origin) if isinstance(n, ast.Name) and n.id == scalar]
+        reads = [
+            n for n in names if isinstance(n.ctx, ast.Load)
+        ] or names  # t += … reads the t that it stores to
+        axes = [a.name for a in function.computation(stray.statement).axes]
+        example = [f"{n} = {v}" for n, v in (*stray.parameters, *zip(axes, stray.reader, strict=True))]
+        raise scope.source.error(
+            reads[0] if reads else origin,
+            f"{scalar} is read before it is assigned",
+            f"nothing has been assigned to it at {', '.join(example)}" if example else "",
+            f"assign to it first: {scalar} = …",
+        )
 
 
 def _cell(load: Load, values: Mapping[str, int]) -> tuple[int | None, ...]:

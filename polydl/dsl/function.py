@@ -170,16 +170,21 @@ class Function:
             if t.name == name:
                 return t
         raise InvalidProgram(
-            f"function {self.name} has no tensor '{name}'", next=f"one of {[t.name for t in self.tensors]}"
+            f"function {self.name} has no tensor '{name}'",
+            next=f"one of {', '.join(t.name for t in self.tensors)}",
         )
 
     def computation(self, name: str) -> Computation:
         for c in self.computations:
             if c.name == name:
                 return c
+        writers = [c.name for c in self.computations if name in (c.target, *(x.target for x in c.also))]
         raise InvalidProgram(
             f"function {self.name} has no computation '{name}'",
-            next=f"one of {[c.name for c in self.computations]}",
+            why=f"'{name}' is a tensor" if writers else "",
+            next=f"what writes it: {', '.join(writers)}"
+            if writers
+            else f"one of {', '.join(c.name for c in self.computations)}",
         )
 
     def with_tensor(self, tensor: Tensor) -> Function:

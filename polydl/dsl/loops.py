@@ -33,12 +33,13 @@ from polydl.dsl.capture import (
     outside,
     read_parameters,
 )
-from polydl.dsl.capture_bounds import prove_bounds
+from polydl.dsl.capture_bounds import prove_bounds, prove_set
 from polydl.dsl.capture_ranges import RESERVED, loop_over
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
 from polydl.dsl.capture_types import scalar_types
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Also, Computation, Function, Reduction
+from polydl.dsl.polyhedral import loads
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr, eq
 
@@ -85,6 +86,8 @@ class _Capture:
     counts: dict[str, int] = field(default_factory=dict)  # assignments to each name
     computed: list[tuple[str, Expr]] = field(default_factory=list)  # sizes, and what they equal
     depth: int = 0  # of ifs
+    known: frozenset[str] = frozenset()  # scalars that have a value wherever the place at hand is reached
+    doubtful: set[str] = field(default_factory=set)  # scalars read where they may have none
 
     def run(self) -> Captured:
         self._read_parameters()
@@ -101,6 +104,7 @@ class _Capture:
             )
         function = self._function(nodes)
         prove_bounds(self.scope, function, self.origins)
+        prove_set(self.scope, function, self.origins, sorted(self.doubtful))
         return Captured(tuple(self.parameters), function, tuple(self.computed))
 
     # -- names ---------------------------------------------------------------------------------------------------
@@ -153,10 +157,14 @@ class _Capture:
             case ast.If(test=test, body=body, orelse=orelse):
                 condition = self.scope.affine_condition(test)
                 self.depth += 1
+                before, branches = self.known, []
                 for guard, branch in ((condition, body), (Unary("not", condition), orelse)):
                     self.guards.append(guard)
+                    self.known = before
                     self._block(branch, nodes)
+                    branches.append(self.known)
                     self.guards.pop()
+                self.known = branches[0] & branches[1]
                 self.depth -= 1
             case ast.Assign(targets=[ast.Tuple() | ast.List() as target], value=value):
                 if not self._is_shape(target, value):
@@ -233,7 +241,9 @@ class _Capture:
         self.loops.append(loop)
         self.scope.numbers[name] = iterator
         self.scope.finished.discard(name)
+        before = self.known
         self._block(s.body, loop.body)
+        self.known = before  # the loop may have no iterations
         del self.scope.numbers[name]
         self.scope.finished.add(name)
         self.loops.pop()
@@ -358,6 +368,11 @@ class _Capture:
     ) -> None:
         """A statement under the loops and conditions at hand."""
         self._written(tensor)
+        read = {load.buffer for e in (value, *(x.value for x in also)) for load in loads(e)}
+        read |= {tensor.name} if op is not None else set()
+        scalars = {n for n in read if self.scope.arrays[n].role is TensorRole.TEMPORARY}
+        self.doubtful |= scalars - self.known
+        self.known |= {tensor.name, *(x.target for x in also)}
         name = f"S{len(self.computations) + 1}"
         if name in self.scope.arrays or name in self.scope.numbers:
             name = f"{name}_"

@@ -150,7 +150,7 @@ def refuse(problems: Iterable[Problem], where: str) -> None:
         f"{len(names)} operator{'s' if len(names) > 1 else ''} of the model cannot be compiled: {', '.join(names)}",
         where=where,
         why="\n    ".join(["", *lines]),
-        next="polydl inspect shows the whole model; a new operator is one function in polydl/ops",
+        next="replace them in the model, or add them: an operator is one function in polydl/ops (CONTRIBUTING.md)",
     )
 
 

@@ -106,8 +106,13 @@ class Inference:
         self._drop_unused_outputs(proto, schema)
         name = self._unique(proto)
         if schema is None:
-            domain = proto.domain or "ai.onnx"
-            self._give_up(proto, f"polydl reads operators of the default domain only, this is {domain}'s")
+            ours = proto.domain in ("", "ai.onnx")
+            self._give_up(
+                proto,
+                f"ONNX has no such operator in operator set {self.opset}"
+                if ours
+                else f"polydl reads operators of the default domain only, this is {proto.domain}'s",
+            )
             return
         if any(True for _ in subgraphs(proto)):
             why = (

@@ -18,6 +18,7 @@ from polydl.poly.ast import (
 )
 from polydl.poly.dependences import bounds_violation, dependences
 from polydl.poly.distances import Distance, distances
+from polydl.poly.equivalence import OtherValue, other_value
 from polydl.poly.footprint import Footprint, footprint
 from polydl.poly.freedom import free_instances, undisturbed
 from polydl.poly.generate import generate, iterator_names
@@ -54,7 +55,14 @@ from polydl.poly.tree import (
     with_child,
 )
 from polydl.poly.treetext import format_tree, parse_tree, render
-from polydl.poly.values import Redirected, ValueViolation, span, value_violation
+from polydl.poly.values import (
+    Redirected,
+    UnwrittenRead,
+    ValueViolation,
+    span,
+    unwritten_read,
+    value_violation,
+)
 from polydl.poly.verify import verify
 
 __all__ = [
@@ -82,6 +90,7 @@ __all__ = [
     "Mod",
     "Node",
     "Op",
+    "OtherValue",
     "Path",
     "Position",
     "Redirected",
@@ -90,6 +99,7 @@ __all__ = [
     "Sequence",
     "Statement",
     "Tree",
+    "UnwrittenRead",
     "ValueViolation",
     "Violation",
     "affine",
@@ -118,6 +128,7 @@ __all__ = [
     "map_tree",
     "members",
     "operations_spent",
+    "other_value",
     "pairs_text",
     "parallel_members",
     "parse_tree",
@@ -129,6 +140,7 @@ __all__ = [
     "share_of_instances",
     "span",
     "statements_below",
+    "unwritten_read",
     "value_violation",
     "undisturbed",
     "verify",

@@ -21,7 +21,7 @@ from polydl.poly.paths import paths
 from polydl.poly.sets import access_relation, header, point_coordinates, restrict, single_affine
 from polydl.poly.tree import Tree
 
-__all__ = ["Redirected", "ValueViolation", "span", "value_violation"]
+__all__ = ["Redirected", "UnwrittenRead", "ValueViolation", "span", "unwritten_read", "value_violation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,15 @@ class ValueViolation:
         at = f" (with {', '.join(f'{n} = {v}' for n, v in self.parameters)})" if self.parameters else ""
         reads = f"{_instance(self.statement, self.reader)} reads of {self.tensor} what {_source(self.wanted)}"
         return f"{reads}, but would then read what {_source(self.found)}{at}."
+
+
+@dataclass(frozen=True, slots=True)
+class UnwrittenRead:
+    """A read of what nobody has written before: `reader` is the instance of `statement`."""
+
+    parameters: tuple[tuple[str, int], ...]
+    statement: str
+    reader: tuple[int, ...]
 
 
 def _instance(statement: str, at: tuple[int, ...]) -> str:
@@ -93,6 +102,28 @@ def _value_violation(
         lost, gained = old.subtract(new), new.subtract(old)
         if not (lost.is_empty() and gained.is_empty()):
             return _example(before, reader, old, new, lost if not lost.is_empty() else gained)
+    return None
+
+
+@guarded
+def unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None:
+    """A read of `tensor` that, in the order of `tree`, no write to its cell comes before; None if there is none."""
+    return _unwritten_read(scop, tree, tensor)
+
+
+@lru_cache(maxsize=1024)
+def _unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None:
+    times = _times(scop, tree)
+    accesses = [(s, a) for s in scop.statements for a in s.accesses if a.tensor == tensor]
+    writes = [(s.name, a) for s, a in accesses if a.kind is not AccessKind.READ]
+    for statement, access in accesses:
+        if access.kind is AccessKind.WRITE:
+            continue
+        found = _sources(scop, times, statement.name, access, writes).domain()
+        left = islpy.UnionSet.from_set(restrict(scop, statement, ())).subtract(found)
+        if not left.is_empty():
+            parameters, at = _point(scop, islpy.Set.from_union_set(left).lexmin().sample_point())
+            return UnwrittenRead(parameters, statement.name, at)
     return None
 
 

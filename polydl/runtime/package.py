@@ -137,7 +137,10 @@ def _open(root: Path, name: str, size: int | None) -> int:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InvalidPackage(
-            f"the package lacks {name}", where=str(path), why=error.strerror or str(error)
+            f"the package lacks {name}",
+            where=str(path),
+            why=error.strerror or str(error),
+            next="give a folder that `polydl build` wrote",
         ) from error
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):

@@ -11,7 +11,7 @@ from polydl.dsl.polyhedral import commutes, loads, scop_of, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Const, Expr, Load, Var, as_expr, substitute, transform, walk
-from polydl.poly import initial_tree
+from polydl.poly import initial_tree, unwritten_read
 from polydl.poly.tree import Tree
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
@@ -44,6 +44,8 @@ class Inline(Transform):
         function = schedule.function
         producer = function.computation(self.computation)
         _require_inlinable(function, producer)
+        if function.order is not None:
+            _require_constant(schedule, producer, function.order)
         names = [a.name for a in producer.axes]
 
         def expand(e: Expr) -> Expr:
@@ -58,9 +60,11 @@ class Inline(Transform):
             reduction = c.reduction
             if reduction is not None and reduction.init is not None:
                 reduction = replace(reduction, init=transform(reduction.init, expand))
-            kept.append(replace(c, value=transform(c.value, expand), reduction=reduction))
+            also = tuple(replace(x, value=transform(x.value, expand)) for x in c.also)
+            kept.append(replace(c, value=transform(c.value, expand), reduction=reduction, also=also))
         tensors = tuple(t for t in function.tensors if t.name != producer.target)
-        inlined = replace(function, computations=tuple(kept), tensors=tensors)
+        order = None if function.order is None else restrict(function.order, [c.name for c in kept])
+        inlined = replace(function, computations=tuple(kept), tensors=tensors, order=order)
         tree = restrict(schedule.tree, [s.name for s in inlined.statements()])
         if tree is None:
             raise NotApplicable(f"{self.computation} is the only computation")
@@ -78,13 +82,33 @@ def _require_inlinable(function: Function, producer: Computation) -> None:
     tensor = function.tensor(producer.target)
     where = f"computation {producer.name}"
     if tensor.role is not TensorRole.TEMPORARY:
-        raise NotApplicable(f"{tensor.name} is not a temporary tensor", where=where)
+        raise NotApplicable(
+            f"{tensor.name} is not a temporary tensor",
+            where=where,
+            why="its values are the caller's to read",
+            next=f"fuse the loops that write and read {tensor.name}: Fuse, ComputeAt",
+        )
     if producer.reduction is not None:
-        raise NotApplicable(f"{producer.name} is a reduction", where=where, next="fuse its loops instead")
+        raise NotApplicable(
+            f"{producer.name} is a reduction", where=where, next="fuse its loops instead: Fuse"
+        )
     if sum(c.target == tensor.name for c in function.computations) != 1:
-        raise NotApplicable(f"{tensor.name} has several definitions", where=where)
+        writers = ", ".join(c.name for c in function.computations if c.target == tensor.name)
+        raise NotApplicable(
+            f"{tensor.name} has several definitions",
+            where=where,
+            why=f"{writers} write it, and a read may see any of them",
+        )
     if producer.index != tuple(a.var for a in producer.axes) or producer.conditions:
-        raise NotApplicable(f"{producer.name} does not define all elements in order", where=where)
+        scalar = not tensor.rank and bool(producer.axes)
+        raise NotApplicable(
+            f"{producer.name} does not define all elements in order",
+            where=where,
+            why=f"{tensor.name} is a scalar that each iteration sets anew" if scalar else "",
+            next=f"Expand('{tensor.name}', {tuple(a.name for a in producer.axes)!r}) gives it a place for each"
+            if scalar
+            else "",
+        )
     box = [(to_affine(a.lower), to_affine(a.upper)) for a in producer.axes]
     whole = [
         (to_affine(low), to_affine(low + extent))
@@ -115,7 +139,7 @@ class Accumulate(Transform):
         function = schedule.function
         c = function.computation(self.computation)
         if c.reduction is None or c.reduction.init is None:
-            raise NotApplicable(f"{self.computation} is no reduction with an initial value")
+            raise no_initial_value(c)
         _require_untransformed(schedule)
         kept = tuple(a for a in c.axes if a.name not in c.reduction.axes)
         if not all(isinstance(a.lower, Const) and isinstance(a.upper, Const) for a in kept):
@@ -154,6 +178,38 @@ class Accumulate(Transform):
         for c in schedule.function.computations:
             if c.reduction is not None and c.reduction.init is not None:
                 yield cls(c.name)
+
+
+def _require_constant(schedule: Schedule, producer: Computation, order: Tree) -> None:
+    """NotApplicable unless, in an explicit original order, every use comes behind its definition, and what that reads
+    never changes: the place of an expression is then of no account."""
+    function, where = schedule.function, f"computation {producer.name}"
+    targets = {t for c in function.computations for t in (c.target, *(x.target for x in c.also))}
+    changed = sorted({load.buffer for load in loads(producer.value)} & targets)
+    if changed:
+        raise NotApplicable(
+            f"{producer.name} reads {', '.join(changed)}, which the program writes",
+            where=where,
+            why="in an explicit original order it may have changed before the use",
+            next="fuse the loops instead: Fuse",
+        )
+    unset = unwritten_read(schedule.scop, order, producer.target)
+    if unset is not None:
+        raise NotApplicable(
+            f"{unset.statement}({', '.join(map(str, unset.reader))}) reads {producer.target} before it is computed",
+            where=where,
+        )
+
+
+def no_initial_value(c: Computation) -> NotApplicable:
+    """The refusal for what must be a sum and the like together with the statement that sets it up."""
+    if c.reduction is None:
+        return NotApplicable(f"{c.name} is no reduction")
+    return NotApplicable(
+        f"{c.name} is a reduction without an initial value of its own",
+        why=f"another statement of the program sets {c.target} first, as in plain loops",
+        next="PartialSums sums in storage of its own, around any of its loops",
+    )
 
 
 def require_pure_reduction(c: Computation) -> None:
@@ -200,8 +256,13 @@ class Privatize(Transform):
         function = schedule.function
         c = function.computation(self.computation)
         r = c.reduction
-        if r is None or self.axis not in r.axes or r.init is None:
-            raise NotApplicable(f"{self.axis} is not an axis of a reduction of {self.computation}")
+        if r is None or r.init is None:
+            raise no_initial_value(c)
+        if self.axis not in r.axes:
+            raise NotApplicable(
+                f"{self.axis} is not an axis of the reduction {self.computation}",
+                next=f"one of {', '.join(r.axes)}",
+            )
         if self.lanes < 1:
             raise NotApplicable(
                 f"{self.computation} cannot have {self.lanes} partial results", next="use a positive number"

@@ -66,6 +66,8 @@ class Tile(Transform):
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if len(self.loops) != len(self.sizes) or not self.loops or min(self.sizes) < 1:
             raise NotApplicable("tile needs one positive size for each loop")
+        if len(set(self.loops)) != len(self.loops):
+            raise NotApplicable("a loop is tiled once at a time", next="tile the loops it has become again")
         path, band, _ = band_of(schedule.tree, self.loops[0])
         names = [m.name for m in band.members]
         missing = [n for n in self.loops if n not in names]

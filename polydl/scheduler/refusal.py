@@ -96,4 +96,5 @@ def spelled(s: StatementDef, types: Mapping[str, DType]) -> str:
     index = ", ".join(print_expr(e, buffers=types) for e in s.index)
     head = f"{s.name}({', '.join(a.name for a in s.axes)}): {s.target}[{index}]"
     text = f"{head} {s.op or ''}= {print_expr(s.value, buffers=types)}"
+    text = text.replace(" + -", " - ")  # subscripts of captured loops are sums
     return text if len(text) <= _COLUMNS else text[: _COLUMNS - 1] + "…"

@@ -128,7 +128,7 @@ def _plain(value: object) -> object:
             return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Schedule(Queries):
     """A function with an order and a place for everything. Immutable: `apply` gives a new one.
 
@@ -161,6 +161,14 @@ class Schedule(Queries):
     def replay(function: Function, trace: Iterable[Transform], *, reassociate: bool = True) -> Schedule:
         """The schedule that `trace` makes of `function`; every step passes the judge again."""
         return Schedule.of(function, reassociate=reassociate).apply(*trace)
+
+    def __repr__(self) -> str:
+        """Which function, and how it was made; the tree is what `print` shows."""
+        return f"<Schedule of {self.function.name}: {', '.join(map(repr, self.trace)) or 'as written'}>"
+
+    def __str__(self) -> str:
+        """The schedule tree."""
+        return poly.render(self.tree)
 
     def apply(self, *transforms: Transform, explain: bool = True) -> Schedule:
         """The schedule with the transformations applied one after the other, each proven legal.
@@ -247,7 +255,7 @@ class Schedule(Queries):
 
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
-        lines = []
+        lines: list[str] = []
         for d in self.dependences:
             carriers = [
                 m.name
@@ -261,7 +269,9 @@ class Schedule(Queries):
             )
             if d.reduction:
                 order += " (a reduction: any order)" if self.reassociate else " (a reduction, in order)"
-            lines.append(f"{d.kind.value} {d.source} -> {d.sink} on {d.tensor}: {order}")
+            line = f"{d.kind.value} {d.source} -> {d.sink} on {d.tensor}: {order}"
+            if line not in lines:  # accesses that differ in a constant often say the same
+                lines.append(line)
         parallel = [m.name for m in members(self.tree) if m.binding is Binding.PARALLEL]
         vector = [m.name for m in members(self.tree) if m.binding is Binding.VECTOR]
         lines.append(f"parallel loops carry no dependence: {', '.join(parallel) or 'none are parallel'}")
@@ -282,7 +292,8 @@ class Schedule(Queries):
             if s.name == name:
                 return s
         raise UsageError(
-            f"there is no statement '{name}'", next=f"one of {[s.name for s in self.function.statements()]}"
+            f"there is no statement '{name}'",
+            next=f"one of {', '.join(s.name for s in self.function.statements())}",
         )
 
     def axis_ranges(self, statement: str) -> dict[str, tuple[int, int]]:

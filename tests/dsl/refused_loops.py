@@ -43,6 +43,31 @@ def store_through_array(A: "f64[N]", where: "i64[N]") -> None:
         A[where[i]] = 1.0
 
 
+def never_assigned(A: "f64[N]") -> None:
+    for i in range(N):
+        t = t + A[i]
+        A[i] = t
+
+
+def summed_without_a_start(A: "f64[N]") -> None:
+    for i in range(N):
+        t += A[i]
+    A[0] = 1.0
+
+
+def assigned_under_a_condition(A: "f64[N]") -> None:
+    for i in range(N):
+        if i > 3:
+            t = A[i]
+        A[i] = t
+
+
+def assigned_in_a_loop_that_may_be_empty(A: "f64[N]", y: "f64[1]") -> None:
+    for i in range(N):
+        t = A[i]
+    y[0] = t
+
+
 def while_loop(A: "f64[N]") -> None:
     i = 0
     while i < N:

@@ -15,7 +15,7 @@ from polydl.compiler import compile_function
 from polydl.dsl import TensorRole, capture, interpret
 from polydl.errors import IllegalSchedule, InvalidInput, NotApplicable, OutOfBounds, RunError, UsageError
 from polydl.poly import format_tree, members
-from polydl.scheduler import Inline, Parallel, Privatize, Reorder, Reverse, Tile
+from polydl.scheduler import Expand, Inline, Parallel, Privatize, Reorder, Reverse, Tile
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import parse
@@ -196,14 +196,79 @@ def test_reductions_may_be_reordered_only_under_the_policy() -> None:
         strict.schedule().apply(Reverse("j"))
 
 
-def test_statements_stay_where_an_order_is_given() -> None:
+def test_partial_results_are_kept_by_other_means_where_an_order_is_given() -> None:
     schedule = totals.schedule()
     assert schedule.function.order is not None
-    with pytest.raises(NotApplicable):
+    with pytest.raises(NotApplicable, match=r"next: PartialSums"):
         schedule.apply(Privatize("S1", "j", 4))
-    copies = polydl.loops(copied).schedule()
-    with pytest.raises(NotApplicable, match="explicit original order"):
-        copies.apply(Inline("S1"))
+
+
+def test_scalars_are_inlined_where_an_order_is_given() -> None:
+    program = polydl.loops(copied)
+    x = np.arange(5.0)
+    program.scheduled(program.schedule().apply(Inline("S1")))(x)
+    np.testing.assert_array_equal(x, 6.5 * np.arange(5.0))
+    doubled = polydl.loops(twice)
+    with pytest.raises(NotApplicable, match=r"Expand\('t', \('i',\)\)"):
+        doubled.schedule().apply(Inline("S1"))
+    schedule = doubled.schedule().apply(Expand("t", ("i",)), Inline("S1"), Parallel("i"))
+    assert [s.name for s in schedule.scop.statements] == ["S2"]
+    y = np.zeros(5)
+    doubled.scheduled(schedule)(np.arange(5.0), y)
+    np.testing.assert_array_equal(y, 2 * np.arange(5.0) + 1)
+
+
+def test_what_changes_before_its_use_is_not_inlined() -> None:
+    schedule = polydl.loops(overtaken).schedule().apply(Expand("t", ("i",)))
+    with pytest.raises(NotApplicable, match="x is written after S1"):
+        schedule.apply(Inline("S1"))
+
+
+def twice(x: "f64[N]", y: "f64[N]") -> None:
+    for i in range(N):
+        t = x[i] * 2.0
+        y[i] = t + 1.0
+
+
+def overtaken(x: "f64[N]", y: "f64[N]") -> None:
+    for i in range(N):
+        t = x[i] * 2.0
+        x[i] = 0.0
+        y[i] = t + 1.0
+
+
+def test_scalars_that_are_set_before_every_read_are_taken() -> None:
+    for function in (from_the_first, by_turns, of_the_last):
+        program = polydl.loops(function)
+        a, b = np.arange(1.0, 7.0), np.arange(1.0, 7.0)
+        program(a)
+        function.__globals__["N"] = 6
+        function(b)
+        del function.__globals__["N"]
+        np.testing.assert_array_equal(a, b)
+
+
+def from_the_first(A: "f64[N]") -> None:
+    for i in range(N):
+        if i == 0:
+            t = A[i]
+        A[i] = t
+
+
+def by_turns(A: "f64[N]") -> None:
+    for i in range(N):
+        if i % 2 == 0:
+            t = A[i]
+        else:
+            t = 1.0
+        A[i] = t
+
+
+def of_the_last(A: "f64[N]") -> None:
+    assert N > 0
+    for i in range(N):
+        t = A[i]
+    A[0] = t
 
 
 def copied(x: "f64[N]") -> None:

@@ -316,6 +316,7 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
     "inline_a_result": (lambda: matmul().schedule(), (Inline("C"),)),
     "inline_a_reduction": (lambda: normalised().schedule(), (Inline("top"),)),
     "inline_what_is_redefined": (updated, (Inline("a"),)),
+    "tile_one_loop_twice": (lambda: matmul().schedule(), (Tile(("C.i", "C.i"), (4, 4)),)),
     "accumulate_no_reduction": (pair, (Accumulate("a"),)),
     "accumulate_after_loops": (lambda: matmul().schedule(), (Split("C.i", 4), Accumulate("C"))),
     "privatize_no_axis": (lambda: matmul().schedule(), (Privatize("C", "i", 4),)),
