@@ -37,7 +37,7 @@ from polydl.graph.passes import optimize
 from polydl.ir import print_kernel
 from polydl.peak import Peak, measure_peak
 from polydl.runtime import Module, save
-from polydl.scheduler.pictures import picture
+from polydl.scheduler.pictures import PICTURES, picture
 from polydl.scheduler.recipes import default_schedule
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
@@ -46,12 +46,14 @@ __all__ = [
     "Compiled",
     "GroupReport",
     "Peak",
+    "Plane",
     "build",
     "compile_function",
     "compile_graph",
     "compile_model",
     "measure_peak",
     "program_of",
+    "schedule_stage",
     "stages",
 ]
 
@@ -187,11 +189,12 @@ def stages(
     target: str = "native",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dims: Mapping[str, int] | None = None,
+    plane: Plane | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """A stage of the compilation as text: graph, groups, tree, ast, loops, llvm or asm; of one group or of all.
+    """A stage of the compilation as text: graph or groups, or a stage of `schedule_stage`, of one group or of all.
 
-    tree.svg and dependences.svg are pictures of one group.
+    What is drawn (tree.svg, dependences.svg, domain.svg) is of one group.
     """
     machine = parse(target)
     network = _Network.of(load_model(path, shapes=shapes, dims=dims), machine, progress or _silent)
@@ -210,14 +213,36 @@ def stages(
                 f"{stage} is a picture of one group, and there are {len(chosen)}",
                 next=f"--group with one of {', '.join(s.name for s in chosen)}",
             )
-        return picture(network.schedule(chosen[0]), stage.removesuffix(".svg"))
-    return "\n".join(f"# {s.name}\n{_stage(network.schedule(s), stage, machine)}" for s in chosen)
+        return schedule_stage(network.schedule(chosen[0]), stage, machine, plane)
+    return "\n".join(f"# {s.name}\n{schedule_stage(network.schedule(s), stage, machine)}" for s in chosen)
 
 
-def _stage(schedule: Schedule, stage: str, machine: Target) -> str:
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """What the picture of a domain shows; see `polydl.scheduler.picture`."""
+
+    statement: str | None = None
+    axes: tuple[str, str] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def schedule_stage(schedule: Schedule, stage: str, machine: Target, plane: Plane | None = None) -> str:
+    """A stage of one schedule as text: explanation, tree, dependences, domain, ast, loops, llvm or asm.
+
+    tree.svg, dependences.svg and domain.svg are pictures; of a domain that `plane` chooses.
+    """
     match stage:
+        case "explanation":
+            return schedule.explain()
         case "tree":
             return poly.format_tree(schedule.tree)
+        case "dependences":
+            return "\n".join(
+                f"{d.kind.value} on {d.tensor}{' (reduction)' if d.reduction else ''}: {d.relation}"
+                for d in schedule.dependences
+            )
+        case "domain":
+            return "\n".join(s.domain for s in schedule.scop.statements)
         case "ast":
             return poly.format_ast(poly.generate(schedule.scop, schedule.tree))
         case "loops":
@@ -226,8 +251,18 @@ def _stage(schedule: Schedule, stage: str, machine: Target) -> str:
             return emit_llvm(lower(schedule), machine)
         case "asm":
             return emit_asm(lower(schedule), machine)
+        case "domain.svg":
+            chosen = plane or Plane()
+            return picture(
+                schedule, "domain", statement=chosen.statement, axes=chosen.axes, sizes=chosen.sizes
+            )
+        case _ if stage.removesuffix(".svg") in PICTURES:
+            return picture(schedule, stage.removesuffix(".svg"))
         case _:
-            raise UsageError(f"unknown stage '{stage}'", next="graph, groups, tree, ast, loops, llvm or asm")
+            raise UsageError(
+                f"there is no stage '{stage}' of one schedule",
+                next="explanation, tree, dependences, domain, ast, loops, llvm or asm",
+            )
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -304,7 +339,7 @@ class _Network:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for stage in ("tree", "ast", "loops", "llvm"):
-                (folder / f"{step.name}.{stage}").write_text(_stage(schedule, stage, self.machine))
+                (folder / f"{step.name}.{stage}").write_text(schedule_stage(schedule, stage, self.machine))
 
     def _bytes(self, value: str) -> int:
         return storage_bytes(self.graph.values[value], self.layouts.of(value))

@@ -10,8 +10,20 @@ import typer
 from polydl.cli.arrays import random_inputs
 from polydl.cli.common import Common
 from polydl.cli.console import quantity, seconds
-from polydl.cli.source import Dims, ModelPath, Precision, Request, Shapes, TargetName
+from polydl.cli.program import ProgramPath
+from polydl.cli.source import (
+    Dims,
+    Order,
+    OrderName,
+    PathOrProgram,
+    Precision,
+    Request,
+    Shapes,
+    TargetName,
+    require_model,
+)
 from polydl.errors import UsageError
+from polydl.targets import parse as parse_target
 
 if TYPE_CHECKING:
     from polydl.compiler import GroupReport, Peak
@@ -21,11 +33,20 @@ __all__ = ["explain"]
 
 
 def explain(
-    path: ModelPath,
+    path: PathOrProgram,
     group: Annotated[
         str | None, typer.Option("--group", "-g", help="Only this fusion group.", show_default=False)
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100_000, help="Measured runs.")] = 20,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words",
+            "-w",
+            help="In words instead: what runs when, what each loop carries, which loops may be exchanged.",
+        ),
+    ] = False,
+    order: OrderName = Order.COMPILED,
     target: TargetName = "native",
     shapes: Shapes = None,
     dims: Dims = None,
@@ -35,13 +56,33 @@ def explain(
 ) -> None:
     """Explain each fused group: schedule, proof of legality, measured time, rate, roofline bound, percent of peak.
 
+    A program in a Python file is explained in words, without a measurement.
+
     Examples:
 
     polydl explain model.onnx --threads 1
 
-    polydl explain model.onnx --group conv1 -v
+    polydl explain model.onnx --group conv1 --words
+
+    polydl explain kernels.py:seidel --order optimized
     """
+    program = ProgramPath.of(path)
+    if program is not None:
+        if group is not None or shapes or dims:
+            raise UsageError(
+                f"{program.file} holds programs, not a model", next="leave --group, --shape and --dim out"
+            )
+        schedule = program.schedule(order, parse_target(target))
+        text = schedule.explain()
+        data = {"trace": [t.to_json() for t in schedule.trace], "proof": schedule.proof(), "text": text}
+        common.console.result({"source": path, "order": order.value, **data}, text)
+        return
+    require_model(order)
     request = Request.of(path, target, shapes, dims, precision)
+    if words:
+        text = _in_words(request, group, common)
+        common.console.result({"model": path, "group": group, "text": text}, text)
+        return
     compiled = request.compile(common)
     names = [report.name for report in compiled.groups]
     if group is not None and group not in names:
@@ -76,6 +117,22 @@ def explain(
         },
         "\n\n".join([head, *map(_text, rows)]),
     )
+
+
+def _in_words(request: Request, group: str | None, common: Common) -> str:
+    """`Schedule.explain()` of one group, or of all."""
+    from polydl.compiler import stages
+
+    with common.console.progress(f"compiling {request.path.name}") as progress:
+        return stages(
+            request.path,
+            "explanation",
+            group=group,
+            target=request.target,
+            shapes=request.shapes,
+            dims=request.dims,
+            progress=progress,
+        )
 
 
 def _measured(report: GroupReport, time: StepTime, peak: Peak, total: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +19,32 @@ if TYPE_CHECKING:
     from polydl.compiler import Compiled
     from polydl.runtime import Module
 
-__all__ = ["Dims", "ModelPath", "PathOrPackage", "Precision", "Request", "Shapes", "TargetName", "signature"]
+__all__ = [
+    "Dims",
+    "ModelPath",
+    "Order",
+    "OrderName",
+    "PathOrPackage",
+    "PathOrProgram",
+    "Precision",
+    "Request",
+    "Shapes",
+    "TargetName",
+    "check_exists",
+    "require_model",
+    "signature",
+]
 
 _PANEL = "What to compile"
+
+
+class Order(str, Enum):
+    """Which schedule of a program is meant."""
+
+    WRITTEN = "written"
+    COMPILED = "compiled"
+    OPTIMIZED = "optimized"
+
 
 ModelPath = Annotated[
     Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model file.", show_default=False)
@@ -31,6 +55,22 @@ PathOrPackage = Annotated[
         metavar="MODEL.onnx|PACKAGE",
         help="An ONNX model, or a folder that `polydl build` wrote.",
         show_default=False,
+    ),
+]
+PathOrProgram = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.onnx|FILE.py:NAME",
+        help="An ONNX model, or a program in a Python file: plain loops, a Function or a Schedule.",
+        show_default=False,
+    ),
+]
+OrderName = Annotated[
+    Order,
+    typer.Option(
+        "--order",
+        help="Of a program: as written, as a call runs it, or polydl.optimize's.",
+        rich_help_panel=_PANEL,
     ),
 ]
 TargetName = Annotated[
@@ -56,6 +96,16 @@ Dims = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", help="Arithmetic of the compiled network: f32.", rich_help_panel=_PANEL)
 ]
+
+
+def require_model(order: Order) -> None:
+    """UsageError where an order is asked for that only programs have."""
+    if order is not Order.COMPILED:
+        raise UsageError(
+            f"--order {order.value} is for programs, FILE.py:NAME",
+            why="the groups of a model are scheduled by recipes",
+            next="leave it out",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ def compiler(*, error: float = 0.0, before: Callable[[], None] = lambda: None) -
 
     module.compile_model = compile_model  # type: ignore[attr-defined]
     module.stages = stages  # type: ignore[attr-defined]
+    module.Plane = lambda *_: None  # type: ignore[attr-defined]
     module.measure_peak = lambda target, threads: types.SimpleNamespace(  # type: ignore[attr-defined]
         flops_per_second=1e8, bytes_per_second=1e9
     )

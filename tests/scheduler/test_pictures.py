@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from polydl.dsl import FunctionBuilder
 from polydl.errors import UsageError
 from polydl.poly import members
-from polydl.scheduler import IndexSetSplit, Parallel, Reverse, Schedule, Skew, Tile, picture
-from polydl.scheduler.pictures import PICTURES
+from polydl.scheduler import IndexSetSplit, Parallel, Reverse, Schedule, Skew, Tile, picture, save_picture
+from polydl.scheduler.pictures import PICTURES, png_of
+from polydl.scheduler.pictures.png import _has_fonts
+from polydl.scheduler.pictures.slices import direct_pairs
 from tests.scheduler.programs import (
     Case,
     blur,
@@ -193,6 +198,48 @@ def test_a_triangle_is_a_triangle() -> None:
     statement = next(s for s in schedule.scop.statements if s.reduction)
     cells = _instances(picture(schedule, "domain", statement=statement.name, axes=("i", "k"))).keys()
     assert 0 < len(cells) < (max(d for d, _ in cells) + 1) * (max(r for _, r in cells) + 1)
+
+
+def test_pairs_that_follow_from_others_are_left_out() -> None:
+    assert direct_pairs([(0, 1), (1, 2), (0, 2), (0, 3), (2, 3), (4, 5)]) == {(0, 1), (1, 2), (2, 3), (4, 5)}
+    f = FunctionBuilder("sweep")
+    a = f.temporary("a", (4, 4))
+    f.compute("start", {"t": 4, "i": 4}, lambda t, i: 0.0, into=a)
+    f.compute("sum", {"t": 4, "i": (1, 4)}, lambda t, i: a[0, i - 1] + a[0, i], into=a, at=lambda t, i: (0, i))
+    svg = picture(Schedule.of(f.build(outputs=[a])), "domain", statement="sum")
+    assert {(s, e) for _, s, e in _arrows(svg)} == {
+        *(((t, i), (t, i + 1)) for t in range(4) for i in (1, 2)),
+        *(((t, i), (t + 1, i - 1)) for t in range(3) for i in (2, 3)),
+        *(((t, 1), (t + 1, 1)) for t in range(0)),
+    }
+
+
+def test_pictures_are_saved_by_suffix(tmp_path: Path) -> None:
+    schedule = _smooth()
+    save_picture(schedule, tmp_path / "a.svg", "domain", statement="step")
+    assert (tmp_path / "a.svg").read_text() == picture(schedule, "domain", statement="step")
+    save_picture(schedule, str(tmp_path / "a.png"), "domain", statement="step")
+    svg = ElementTree.fromstring((tmp_path / "a.svg").read_text())
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (2 * int(svg.attrib["width"]), 2 * int(svg.attrib["height"]))
+        assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 20  # something is drawn
+    with pytest.raises(UsageError, match=r"neither \.svg nor \.png"):
+        save_picture(schedule, tmp_path / "a.jpg")
+
+
+def test_without_the_renderer_png_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(UsageError, match="pip install resvg-py"):
+        png_of(picture(_smooth()))
+
+
+def test_without_fonts_png_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = types.ModuleType("resvg_py")
+    blind.svg_to_bytes = lambda **_: b"the same picture"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "resvg_py", blind)
+    monkeypatch.setattr("polydl.scheduler.pictures.png._has_fonts", _has_fonts.__wrapped__)
+    with pytest.raises(UsageError, match="no font"):
+        png_of(picture(_smooth()))
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
-"""Pictures of schedules as SVG text: the tree, the dependences between statements, a slice of an iteration domain."""
+"""Pictures of schedules as SVG or PNG: the tree, the dependences between statements, a slice of an iteration domain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from polydl.errors import UsageError
 from polydl.scheduler.pictures.domains import domain_picture
 from polydl.scheduler.pictures.graphs import dependence_picture
+from polydl.scheduler.pictures.png import png_of
 from polydl.scheduler.pictures.trees import tree_picture
 from polydl.scheduler.schedule import Schedule
 
-__all__ = ["PICTURES", "picture"]
+__all__ = ["PICTURES", "picture", "png_of", "save_picture"]
 
 PICTURES = ("tree", "dependences", "domain")
 
@@ -48,3 +50,23 @@ def picture(
             return dependence_picture(schedule)
         case _:
             raise UsageError(f"there is no picture '{what}'", next=f"one of {', '.join(PICTURES)}")
+
+
+def save_picture(
+    schedule: Schedule,
+    path: str | Path,
+    what: str = "tree",
+    *,
+    statement: str | None = None,
+    axes: tuple[str, str] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> None:
+    """Write `picture(schedule, what, …)` to a file: SVG or PNG, as its suffix says.
+
+    PNG needs the extra `pictures`. UsageError as `picture` and `png_of`, and for another suffix.
+    """
+    file = Path(path)
+    if file.suffix not in (".svg", ".png"):
+        raise UsageError(f"'{file}' is neither .svg nor .png", next=f"write {file.with_suffix('.svg')}")
+    svg = picture(schedule, what, statement=statement, axes=axes, sizes=sizes)
+    file.write_bytes(png_of(svg) if file.suffix == ".png" else svg.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from polydl.poly import DependenceKind, members
-from polydl.scheduler.pictures.slices import Cell, Plane, dependent_pairs, plane_of
+from polydl.scheduler.pictures.slices import Cell, Plane, dependent_pairs, direct_pairs, plane_of
 from polydl.scheduler.pictures.svg import GREY, INK, REDUCTION, Canvas, colour_of, polyline, text_width
 from polydl.scheduler.schedule import Schedule
 from polydl.vocabulary import Binding
@@ -128,13 +128,20 @@ def _order(canvas: Canvas, plane: Plane, at: _Place) -> None:
 def _arrows(
     canvas: Canvas, schedule: Schedule, plane: Plane, at: _Place
 ) -> dict[tuple[DependenceKind, bool], list[str]]:
-    """The dependences of the statement on itself; for each kind drawn, the tensors that cause it."""
+    """The dependences of the statement on itself; for each kind drawn, the tensors that cause it.
+
+    A pair that follows from others, since order is transitive, is left out.
+    """
     name = plane.statement.name
     drawn: dict[tuple[DependenceKind, bool], list[str]] = {}
-    for dependence in schedule.dependences:
-        if (dependence.source, dependence.sink) != (name, name):
-            continue
-        for source, sink in dependent_pairs(schedule, plane, dependence):
+    own = [d for d in schedule.dependences if (d.source, d.sink) == (name, name)]
+    pairs = {d: dependent_pairs(schedule, plane, d) for d in own}
+    order = {p.cell: k for k, p in enumerate(plane.instances)}
+    needed = direct_pairs([(order[a], order[b]) for d in own if not d.reduction for a, b in pairs[d]])
+    for dependence in own:
+        for source, sink in pairs[dependence]:
+            if not dependence.reduction and (order[source], order[sink]) not in needed:
+                continue
             tensors = drawn.setdefault((dependence.kind, dependence.reduction), [])
             if dependence.tensor not in tensors:
                 tensors.append(dependence.tensor)

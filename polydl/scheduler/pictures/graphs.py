@@ -17,7 +17,8 @@ from polydl.scheduler.schedule import Schedule
 __all__ = ["dependence_picture"]
 
 _LINE, _PAD, _GAP, _DROP, _EDGE, _TOP, _LOOP = 18.0, 12.0, 28.0, 30.0, 24.0, 52.0, 26.0
-_LONGEST = 64
+_LONGEST = 44  # characters of a line of distances
+_MOST = 6  # lines of one kind and tensor
 
 
 @dataclass(slots=True)
@@ -32,6 +33,11 @@ class _Node:
     x: float = 0.0  # centre
     above: list[_Node] = field(default_factory=list)
     down: bool = True  # whether the dependence runs downwards here
+
+    @property
+    def body(self) -> float:
+        """Width of a statement's box, without the loop and its label at the right."""
+        return max(text_width(self.name) + 2 * _PAD, 64.0)
 
     @property
     def label_width(self) -> float:
@@ -81,8 +87,7 @@ def _layers(schedule: Schedule) -> list[list[_Node]]:
     for name in order:
         own = _lines(edges.get((name, name), []))
         node = _Node("statement", name, own)
-        body = max(text_width(name) + 2 * _PAD, 64.0)
-        node.width = body + (2 * (_LOOP + node.label_width) if own else 0)
+        node.width = node.body + (2 * (_LOOP + node.label_width) if own else 0)
         node.height = max(34.0, len(own) * _LINE + 12)
         nodes[name] = node
         layers[2 * depth[name]].append(node)
@@ -105,17 +110,20 @@ def _layers(schedule: Schedule) -> list[list[_Node]]:
 
 
 def _lines(dependences: list[Dependence]) -> tuple[tuple[str, Dependence], ...]:
-    """One line per kind and tensor, with all its distances."""
+    """For each kind and tensor its distances: all in one line where that is short, else each in a line of its own."""
     groups: dict[tuple[str, str], list[Dependence]] = {}
     for d in dependences:
         groups.setdefault(("reduction" if d.reduction else d.kind.value, d.tensor), []).append(d)
     lines = []
     for (kind, tensor), group in groups.items():
-        far = list(dict.fromkeys(_distance(d) for d in group))
-        text = ""
-        while far and (not text or len(text) + len(far[0]) < _LONGEST):
-            text += f" {far.pop(0)}"
-        lines.append((f"{kind} {tensor}{text}" + (f" … {len(far)} more" if far else ""), group[0]))
+        far = [f for f in dict.fromkeys(_distance(d) for d in group) if f]
+        head = " ".join([f"{kind} {tensor}", *far])
+        if len(head) <= _LONGEST:
+            lines.append((head, group[0]))
+            continue
+        shown, more = far[:_MOST], len(far) - _MOST
+        shown += [f"… {more} more"] if more > 0 else []
+        lines += [(f"{kind} {tensor} {text}", group[0]) for text in shown]
     return tuple(lines)
 
 
@@ -126,8 +134,17 @@ def _distance(dependence: Dependence) -> str:
     pair = re.search(r"\{ \w*\[([^\]]*)\] -> \w*\[([^\]]*)\](?: : [^;]*)?\}", dependence.relation)
     if pair is None:
         return ""
-    source, sink = (", ".join(e.split(" = ")[-1] for e in side.split(", ")) for side in pair.groups())
+    source, sink = (", ".join(_sum(e.split(" = ")[-1]) for e in side.split(", ")) for side in pair.groups())
     return f"[{source}]→[{sink}]"
+
+
+def _sum(text: str) -> str:
+    """isl's `-1 + i` as `i−1`."""
+    constant = re.fullmatch(r"(-?)(\d+) \+ (.+)", text)
+    if constant is None:
+        return text
+    sign, number, rest = constant.groups()
+    return f"{rest}{'−' if sign else '+'}{number}"
 
 
 def _place(layers: list[list[_Node]]) -> None:
@@ -150,7 +167,7 @@ def _place(layers: list[list[_Node]]) -> None:
         if slack < 0:
             for node in layer:
                 node.x += slack
-    left = min(n.x - n.width / 2 for layer in layers for n in layer)
+    left = min(n.x - (n.body if n.kind == "statement" else n.width) / 2 for layer in layers for n in layer)
     for layer in layers:
         for node in layer:
             node.x += _EDGE - left
@@ -179,11 +196,10 @@ def _edge(canvas: Canvas, above: _Node, y: float, node: _Node, below: float) -> 
 def _draw(canvas: Canvas, node: _Node, y: float) -> None:
     match node.kind:
         case "statement":
-            body = max(text_width(node.name) + 2 * _PAD, 64.0)
-            canvas.box(node.x - body / 2, y - 17, body, 34, fill="#f8fafc", class_="statement")
+            canvas.box(node.x - node.body / 2, y - 17, node.body, 34, fill="#f8fafc", class_="statement")
             canvas.text(node.x, y, node.name, text_anchor="middle", font_weight="bold", fill=INK)
             if node.lines:
-                x = node.x + body / 2
+                x = node.x + node.body / 2
                 canvas.path(
                     f"M{x:.1f} {y - 8:.1f}C{x + 26:.1f} {y - 20:.1f} {x + 26:.1f} {y + 20:.1f} {x:.1f} {y + 8:.1f}",
                     arrow=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from polydl import poly
@@ -9,7 +10,7 @@ from polydl.errors import UsageError
 from polydl.poly import Affine, Dependence, FloorDiv, Member, Mod, Path, Statement
 from polydl.scheduler.schedule import Schedule
 
-__all__ = ["Cell", "Instance", "Plane", "dependent_pairs", "plane_of"]
+__all__ = ["Cell", "Instance", "Plane", "dependent_pairs", "direct_pairs", "plane_of"]
 
 Cell = tuple[int, int]  # coordinates on the two axes: (down, right)
 
@@ -64,6 +65,23 @@ def dependent_pairs(
     if dependence.reduction:  # pairs come in order: the first of a source has its nearest sink
         found = tuple({p[:depth]: p for p in reversed(found)}.values())[::-1]
     return tuple(((p[places[0]], p[places[1]]), (p[depth + places[0]], p[depth + places[1]])) for p in found)
+
+
+def direct_pairs(pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The pairs of increasing numbers that do not follow from other pairs (the transitive reduction)."""
+    after: dict[int, set[int]] = {}
+    for a, b in pairs:
+        after.setdefault(a, set()).add(b)
+    reached: dict[int, int] = {}  # bit k: number k comes after
+    direct = set()
+    for a in sorted(after, reverse=True):
+        seen = 0
+        for b in sorted(after[a]):
+            if not seen >> b & 1:
+                direct.add((a, b))
+                seen |= reached.get(b, 0) | 1 << b
+        reached[a] = seen
+    return direct
 
 
 def _chosen(

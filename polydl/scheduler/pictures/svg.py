@@ -15,7 +15,9 @@ __all__ = [
     "COLOURS",
     "GREY",
     "INK",
+    "MONO",
     "REDUCTION",
+    "SANS",
     "Canvas",
     "colour_of",
     "polyline",
@@ -26,8 +28,8 @@ INK, GREY, PAPER = "#1f2a37", "#64748b", "#ffffff"
 REDUCTION = "#7e22ce"
 COLOURS = {DependenceKind.FLOW: "#1d4ed8", DependenceKind.ANTI: "#c2410c", DependenceKind.OUTPUT: "#15803d"}
 
-_MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
-_SANS = "system-ui, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
+MONO = "ui-monospace, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', Menlo, Consolas, monospace"
+SANS = "system-ui, 'Segoe UI', 'DejaVu Sans', 'Liberation Sans', 'Noto Sans', Helvetica, Arial, sans-serif"
 _ADVANCE = 0.605  # of the font size: the widest of the common monospaced fonts
 _AVERAGE = 0.56  # of running text in the widest of the others, in bold
 
@@ -85,7 +87,7 @@ class Canvas:
             f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 1L10 5L0 9z" fill="{colour}"/></marker>'
             for colour, name in self._arrowheads.items()
         )
-        style = f".m{{font-family:{_MONO};white-space:pre}}.s{{font-family:{_SANS}}}"
+        style = f".m{{font-family:{MONO};white-space:pre}}.s{{font-family:{SANS}}}"
         w, h = _number(float(round(width))), _number(float(round(height)))
         lines = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img">',

@@ -165,7 +165,9 @@ def _draw(canvas: Canvas, box: _Box, left: float, top: float) -> None:
     for k, row in enumerate(box.rows):
         y = top + (box.height - len(box.rows) * _LINE) / 2 + (k + 0.5) * _LINE
         if box.kind == "band":
-            canvas.text(x + _PAD, y, row.text, data_loop=row.loop or None)
+            text = row.text.lstrip()  # not every renderer keeps spaces at the start of a line
+            indent = text_width(row.text) - text_width(text)
+            canvas.text(x + _PAD + indent, y, text, data_loop=row.loop or None)
         else:
             colour = GREY if box.kind == "sequence" else INK
             canvas.text(middle, y, row.text, text_anchor="middle", fill=colour)
