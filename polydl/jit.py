@@ -36,11 +36,13 @@ from polydl.ir.interpret import evaluate
 from polydl.ir.printer import print_expr
 from polydl.ir.rewrite import free_variables
 from polydl.ir.simplify import linear
+from polydl.poly.tree import members
 from polydl.runtime import Module
 from polydl.scheduler.automatic import optimize
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
+from polydl.vocabulary import Binding
 
 __all__ = ["LoopProgram", "loops"]
 
@@ -142,8 +144,12 @@ class LoopProgram:
         """The compiled program (the same one at every call)."""
         with self._lock:
             if self._module is None:
-                artifact: Artifact = compile_program(program_of(self.compiled_schedule()), self.target)
-                self._module = Module(artifact, threads=self.threads, in_place=True)
+                schedule = self.compiled_schedule()
+                artifact: Artifact = compile_program(program_of(schedule), self.target)
+                # Without a parallel loop others would only be woken, to wait: jacobi-1d took 0.30 ms instead of 0.21.
+                alone = all(m.binding is not Binding.PARALLEL for m in members(schedule.tree))
+                threads = min(1 if self.threads is None else self.threads, 1) if alone else self.threads
+                self._module = Module(artifact, threads=threads, in_place=True)
             return self._module
 
     def __call__(self, *args: Any, **named: Any) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import polydl
+from polydl.errors import UsageError
 from tests.dsl.loop_programs import PROGRAMS, bound
 
 
@@ -68,3 +69,13 @@ def test_two_threads(name: str) -> None:
     parallel(**arguments)
     parallel.compile().close()
     same({n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}, wanted)
+
+
+@pytest.mark.parametrize(("name", "threads"), [("gemm", 2), ("jacobi_1d", 1)])
+def test_other_threads_are_woken_for_parallel_loops_only(name: str, threads: int) -> None:
+    assert polydl.loops(threads=2)(PROGRAMS[name].function).compile().threads == threads
+
+
+def test_a_wrong_number_of_threads_is_refused_without_parallel_loops_too() -> None:
+    with pytest.raises(UsageError):
+        polydl.loops(threads=0)(PROGRAMS["jacobi_1d"].function).compile()
