@@ -26,7 +26,7 @@ from polydl.poly.paths import Path, Position, common_coordinates, initial_tree, 
 from polydl.poly.sets import access_relation, box_text, point_coordinates, primed, relation_text, restrict
 from polydl.poly.tree import Tree
 
-__all__ = ["bounds_violation", "dependences", "is_reduction_pair"]
+__all__ = ["bounds_violation", "dependences", "is_reduction_pair", "ordered_pairs"]
 
 
 @guarded
@@ -62,7 +62,7 @@ def _dependences(scop: Scop, tree: Tree) -> tuple[Dependence, ...]:
                 done.add(pair)
                 for p in by_statement.get(source.name, ()):
                     for q in by_statement.get(sink.name, ()):
-                        relation = _ordered_pairs(scop, source, first, p, sink, second, q)
+                        relation = ordered_pairs(scop, source, first, p, sink, second, q)
                         if relation is None:
                             continue
                         text = remember_map(relation)
@@ -98,7 +98,7 @@ def is_reduction_pair(source: Statement, first: Access, sink: Statement, second:
     )
 
 
-def _ordered_pairs(
+def ordered_pairs(
     scop: Scop, source: Statement, first: Access, p: Path, sink: Statement, second: Access, q: Path
 ) -> islpy.Map | None:
     """`{ source -> sink }`: same cell, source earlier on its path p than the sink on its path q; None if empty."""

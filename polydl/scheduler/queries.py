@@ -6,12 +6,15 @@ the schedule that it makes; otherwise it holds the two instances, the cell and t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from polydl.errors import IllegalSchedule, NotApplicable, UsageError
-from polydl.poly.model import Dependence
-from polydl.poly.tree import Band, Sequence, members, walk
+from polydl import poly
+from polydl.errors import UsageError
+from polydl.poly.model import Dependence, Scop
+from polydl.poly.tree import Band, Sequence, Tree, members, walk
+from polydl.scheduler.structure import band_of
 
 if TYPE_CHECKING:
     from polydl.scheduler.schedule import Schedule, Transform
@@ -77,52 +80,58 @@ class Answer:
         return repair(self.before, self.request, self.violation)
 
 
-class Queries:
-    """The questions that a schedule answers. UsageError where it has no loop of that name."""
+class Queries(ABC):
+    """What can be asked of a schedule, all by `ask` in the end. UsageError where it has no loop of that name."""
 
     __slots__ = ()
 
-    def ask(self: Schedule, request: Transform) -> Answer:  # type: ignore[misc]
-        """Whether the request is legal here. Nothing is drawn and no repair is looked for, so that asking is cheap."""
-        try:
-            return Answer(request, self.apply(request, explain=False))
-        except IllegalSchedule as refusal:
-            return Answer(request, None, refusal.why, refusal.violation, self)
-        except NotApplicable as refusal:
-            why = f"{refusal.what}{', ' + refusal.why if refusal.why else ''}"
-            return Answer(request, None, why, None, self)
+    @abstractmethod
+    def ask(self, request: Transform) -> Answer:
+        """Whether the request is legal here."""
 
-    def can_parallel(self: Schedule, loop: str) -> Answer:  # type: ignore[misc]
+    @property
+    @abstractmethod
+    def tree(self) -> Tree: ...
+
+    @property
+    @abstractmethod
+    def scop(self) -> Scop: ...
+
+    @property
+    @abstractmethod
+    def dependences(self) -> tuple[Dependence, ...]: ...
+
+    def can_parallel(self, loop: str) -> Answer:
         """Whether the iterations may run on different threads: the loop carries nothing."""
         from polydl.scheduler.bindings import Parallel
 
         return self.ask(Parallel(loop))
 
-    def can_vectorize(self: Schedule, loop: str) -> Answer:  # type: ignore[misc]
+    def can_vectorize(self, loop: str) -> Answer:
         """Whether the iterations may be lanes: the loop carries nothing but reductions, and its extent is constant."""
         from polydl.scheduler.bindings import Vectorize
 
         return self.ask(Vectorize(loop))
 
-    def can_unroll(self: Schedule, loop: str) -> Answer:  # type: ignore[misc]
+    def can_unroll(self, loop: str) -> Answer:
         """Whether the iterations may be spelled out: the extent is constant."""
         from polydl.scheduler.bindings import Unroll
 
         return self.ask(Unroll(loop))
 
-    def can_reverse(self: Schedule, loop: str) -> Answer:  # type: ignore[misc]
+    def can_reverse(self, loop: str) -> Answer:
         """Whether the iterations may run from the last to the first."""
         from polydl.scheduler.motion import Reverse
 
         return self.ask(Reverse(loop))
 
-    def can_reorder(self: Schedule, *loops: str) -> Answer:  # type: ignore[misc]
+    def can_reorder(self, *loops: str) -> Answer:
         """Whether the loops of a band may run in this order."""
         from polydl.scheduler.loops import Reorder
 
         return self.ask(Reorder(loops))
 
-    def can_permute(self: Schedule, *loops: str) -> Answer:  # type: ignore[misc]
+    def can_permute(self, *loops: str) -> Answer:
         """Whether the loops of a band may run in any order, and so be tiled: no distance along any is negative.
 
         Each of them is tried as the first. A dependence that any order breaks goes backwards along the first loop that
@@ -136,27 +145,27 @@ class Queries:
                 answer = self.ask(Reorder((loop, *loops[:k], *loops[k + 1 :])))
         return answer
 
-    def can_tile(self: Schedule, loops: tuple[str, ...], sizes: tuple[int, ...]) -> Answer:  # type: ignore[misc]
+    def can_tile(self, loops: tuple[str, ...], sizes: tuple[int, ...]) -> Answer:
         """Whether these loops may be tiled with these sizes."""
         from polydl.scheduler.loops import Tile
 
         return self.ask(Tile(loops, sizes))
 
-    def can_fuse(self: Schedule, *loops: str) -> Answer:  # type: ignore[misc]
+    def can_fuse(self, *loops: str) -> Answer:
         """Whether neighbouring loops may be one."""
         from polydl.scheduler.loops import Fuse
 
         return self.ask(Fuse(loops))
 
-    def can_distribute(self: Schedule, loop: str) -> Answer:  # type: ignore[misc]
+    def can_distribute(self, loop: str) -> Answer:
         """Whether each statement group in the loop may have a loop of its own."""
         from polydl.scheduler.loops import Distribute
 
         return self.ask(Distribute(loop))
 
-    def permutable_with(self: Schedule, loop: str) -> tuple[str, ...]:  # type: ignore[misc]
+    def permutable_with(self, loop: str) -> tuple[str, ...]:
         """The loops of its band that may be exchanged with it, directly or with those between them."""
-        names = [m.name for m in self.band(loop).members]
+        names = [m.name for m in band_of(self.tree, loop)[1].members]
         at = names.index(loop)
         return tuple(
             other
@@ -164,9 +173,9 @@ class Queries:
             if k != at and self.can_permute(*names[min(k, at) : max(k, at) + 1])
         )
 
-    def fusable_with(self: Schedule, loop: str) -> tuple[str, ...]:  # type: ignore[misc]
+    def fusable_with(self, loop: str) -> tuple[str, ...]:
         """The outermost loops of the neighbouring branches of its sequence that it may be one with."""
-        self.member(loop)
+        band_of(self.tree, loop)
         found = []
         for node in walk(self.tree):
             if isinstance(node, Sequence):
@@ -178,16 +187,12 @@ class Queries:
                     found += [a if b == loop else b for a, b in pairs if a and b and self.can_fuse(a, b)]
         return tuple(found)
 
-    def parallel_loops(self: Schedule) -> tuple[str, ...]:  # type: ignore[misc]
+    def parallel_loops(self) -> tuple[str, ...]:
         """The loops that carry nothing: each alone may be parallel."""
-        from polydl import poly
-
         return poly.parallel_members(self.scop, self.tree, self.dependences)
 
-    def carried(self: Schedule, loop: str) -> tuple[Dependence, ...]:  # type: ignore[misc]
+    def carried(self, loop: str) -> tuple[Dependence, ...]:
         """The dependences between iterations of this loop, within one iteration of the loops around it."""
-        from polydl import poly
-
         if loop not in {m.name for m in members(self.tree)}:
             raise UsageError(f"there is no loop '{loop}'")
         return poly.carried_by(self.scop, self.tree, self.dependences, loop)

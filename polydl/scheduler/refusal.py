@@ -10,6 +10,7 @@ from polydl.dtypes import DType
 from polydl.errors import IllegalSchedule, NotApplicable
 from polydl.ir.printer import print_expr
 from polydl.poly import ValueViolation, Violation, render
+from polydl.poly.equivalence import OtherValue
 from polydl.poly.tree import Tree, members
 
 __all__ = ["illegal", "misread", "not_applicable", "refused", "spelled"]
@@ -34,7 +35,7 @@ def illegal(
 
 def refused(
     transform: object,
-    violation: Violation | ValueViolation,
+    violation: Violation | ValueViolation | OtherValue,
     repair: tuple[object, ...] = (),
     *,
     where: str = "",
@@ -56,7 +57,7 @@ def misread(
     names: Iterable[str],
     function: Function,
     tree: Tree,
-    violation: ValueViolation,
+    violation: ValueViolation | OtherValue,
     repair: tuple[object, ...] = (),
 ) -> IllegalSchedule:
     """The error that refuses `transform` of `function`, with which a statement would read another value."""
@@ -64,8 +65,12 @@ def misread(
     text = "\n" + indent(render(tree, next((n for n in names if n in loops), "")), "  ")
     types = {t.name: t.dtype for t in function.tensors}
     definitions = {s.name: s for s in function.statements()}
-    ends = [violation.statement, *(e[0] for e in (violation.wanted, violation.found) if e is not None)]
-    text += "".join(f"\n    {spelled(definitions[name], types)}" for name in dict.fromkeys(ends))
+    if isinstance(violation, OtherValue):
+        ends = [violation.statement, *violation.statements]
+    else:
+        ends = [violation.statement, *(e[0] for e in (violation.wanted, violation.found) if e is not None)]
+    known = (name for name in dict.fromkeys(ends) if name in definitions)
+    text += "".join(f"\n    {spelled(definitions[name], types)}" for name in known)
     return refused(transform, violation, repair, where=text)
 
 

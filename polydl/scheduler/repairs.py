@@ -24,6 +24,7 @@ from polydl.dsl import TensorRole
 from polydl.errors import IllegalSchedule, InvalidProgram, NotApplicable, PolyhedralBlowup, UsageError
 from polydl.poly import ValueViolation, Violation
 from polydl.poly.affine import dim
+from polydl.poly.equivalence import OtherValue
 from polydl.poly.tree import Sequence, members
 from polydl.scheduler.bindings import Parallel, Vectorize
 from polydl.scheduler.compute import Privatize
@@ -48,7 +49,9 @@ _LITTLE: Final = 4  # a delay by more is hardly a fusion
 _LANES: Final = 8  # of a privatised reduction
 
 
-def repair(schedule: Schedule, refused: Transform, violation: Violation | ValueViolation) -> Steps:
+def repair(
+    schedule: Schedule, refused: Transform, violation: Violation | ValueViolation | OtherValue
+) -> Steps:
     """What to apply to `schedule` instead of `refused`, proven legal; () where nothing that was tried is."""
     for steps in _ideas(schedule, refused, violation):
         if isinstance(_verdict(schedule, steps), Schedule):
@@ -56,7 +59,11 @@ def repair(schedule: Schedule, refused: Transform, violation: Violation | ValueV
     return ()
 
 
-def _ideas(schedule: Schedule, refused: Transform, violation: Violation | ValueViolation) -> Iterator[Steps]:
+def _ideas(
+    schedule: Schedule, refused: Transform, violation: Violation | ValueViolation | OtherValue
+) -> Iterator[Steps]:
+    if isinstance(violation, OtherValue):
+        return
     if isinstance(violation, ValueViolation):
         yield from _other_storage(refused)
         return

@@ -8,28 +8,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from polydl import poly
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import scop_of, to_affine
 from polydl.dsl.tensor import Layout
-from polydl.errors import IllegalSchedule, NotApplicable, UsageError
+from polydl.errors import IllegalSchedule, NotApplicable, OutOfBounds, UsageError
 from polydl.poly.affine import Affine, dim
+from polydl.poly.equivalence import OtherValue
 from polydl.poly.legality import Violation
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members, statements_below
 from polydl.poly.values import ValueViolation
 from polydl.scheduler.bounds import require_inside
-from polydl.scheduler.queries import Queries
+from polydl.scheduler.queries import Answer, Queries
 from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
+from polydl.scheduler.same_values import changed_result
 from polydl.scheduler.structure import axes_by_depth, band_of, interval, normalise, require_nesting
 from polydl.scheduler.tuples import require_kept_tuples
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
 __all__ = ["Rewritten", "Schedule", "Transform"]
+
+Wrong: TypeAlias = Violation | ValueViolation | OtherValue
 
 
 class Rewritten(NamedTuple):
@@ -82,16 +86,16 @@ class Transform:
         }
 
 
-def _judge_function(before: Schedule, after: Function) -> Violation | ValueViolation | None:
+def _judge_function(before: Schedule, after: Function) -> Wrong | None:
     """The judge's word on a change of the function, but for the order of the new schedule.
 
     Where the statements stay, every read must see the write that it saw, in an original order that is legal itself.
-    Statements that change have been checked by the transformation; NotApplicable where an original order is given and
-    the transformation has not said where in it the new ones are.
+    Where they change, the results must be the same values of what is given. NotApplicable where an original order is
+    given and the transformation has not said where in it the new statements are.
     """
     require_kept_tuples(before.function, after)
     if keeps_statements(before.function, after):
-        wrong: Violation | ValueViolation | None = None
+        wrong: Wrong | None = None
         if after.order is not None and after.order != before.function.order:
             wrong = poly.check(before.scop, after.order, before.dependences, before.reassociate)
         return wrong or changed_values(before.function, after)
@@ -100,7 +104,7 @@ def _judge_function(before: Schedule, after: Function) -> Violation | ValueViola
             f"{after.name} has an explicit original order, which a change of its statements would lose",
             next="write the change into the program, or transform its loops",
         )
-    return None
+    return changed_result(before.function, after, before.reassociate)
 
 
 def _says_when(before: Function, after: Function) -> bool:
@@ -201,7 +205,12 @@ class Schedule(Queries):
             function = self.function
         elif function != self.function:
             scop = scop_of(function)
-            require_inside(function, scop, self.scop)
+            try:
+                require_inside(function, scop, self.scop)
+            except OutOfBounds as stray:
+                raise OutOfBounds(
+                    f"{t} is wrong: {stray.what}", where=stray.where, why=stray.why, next=stray.next
+                ) from None
             dependences = poly.dependences(scop, function.order)
         violation = poly.check(scop, tree, dependences, self.reassociate)
         if violation is None:
@@ -211,7 +220,7 @@ class Schedule(Queries):
         raise self._refusal(t, function, tree, violation, explain)
 
     def _refusal(
-        self, t: Transform, function: Function, tree: Tree, wrong: Violation | ValueViolation, explain: bool
+        self, t: Transform, function: Function, tree: Tree, wrong: Wrong, explain: bool
     ) -> IllegalSchedule:
         """The error for `t`, which would have made `function` run as `tree`."""
         if not explain:
@@ -219,9 +228,19 @@ class Schedule(Queries):
         from polydl.scheduler.repairs import repair  # which applies transformations itself
 
         steps = repair(self, t, wrong)
-        if isinstance(wrong, ValueViolation):
+        if isinstance(wrong, ValueViolation | OtherValue):
             return misread(t, t.names(), function, tree, wrong, steps)
         return illegal(t, function, tree, wrong, steps)
+
+    def ask(self, request: Transform) -> Answer:
+        """Whether the request is legal here. Nothing is drawn and no repair is looked for, so that asking is cheap."""
+        try:
+            return Answer(request, self.apply(request, explain=False))
+        except IllegalSchedule as refusal:
+            return Answer(request, None, refusal.why, refusal.violation, self)
+        except NotApplicable as refusal:
+            why = f"{refusal.what}{', ' + refusal.why if refusal.why else ''}"
+            return Answer(request, None, why, None, self)
 
     def repaired(self, *transforms: Transform) -> Schedule:
         """The transformations applied one after the other, each by its repair where it is illegal as it stands.
