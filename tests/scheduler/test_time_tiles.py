@@ -48,20 +48,29 @@ def test_other_programs_are_left_alone(name: str) -> None:
 
 
 @cache
-def _tiled(name: str, threads: int) -> LoopProgram:
+def _tiled(name: str, threads: int, across: bool = False) -> LoopProgram:
+    """In tiles of time, or `across` in diamonds."""
     program = loops(threads=threads)(KERNELS[name].function)
     schedule = program.schedule()
     target = replace(program.target, cores=threads)
-    (proposal,) = stencils(schedule, parts(schedule.tree)[0], target)
+    proposals = list(stencils(schedule, parts(schedule.tree)[0], target))
+    (proposal,) = [p for p in proposals if across == any(isinstance(t, Diamond) for t in p.trace)]
     assert Schedule.replay(schedule.function, proposal.trace).tree == proposal.tree
     return program.scheduled(proposal)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", ["jacobi-2d", "heat-3d", "fdtd-2d", "seidel-2d"])
+@pytest.mark.parametrize(
+    ("name", "threads", "across"),
+    [
+        *((name, n, False) for name in ("jacobi-2d", "heat-3d", "fdtd-2d", "seidel-2d") for n in (1, 2)),
+        *((name, 2, True) for name in ("jacobi-2d", "heat-3d", "fdtd-2d")),
+    ],
+)
 @settings(max_examples=8, deadline=None)
 @given(steps=st.integers(0, 70), extent=st.integers(1, 45))
-def test_tiles_compute_the_same_at_every_size(name: str, threads: int, steps: int, extent: int) -> None:
+def test_tiles_compute_the_same_at_every_size(
+    name: str, threads: int, across: bool, steps: int, extent: int
+) -> None:
     kernel = KERNELS[name]
     sizes = dict.fromkeys(kernel.at("MINI"), extent) | {"TMAX" if name == "fdtd-2d" else "TSTEPS": steps}
     if name == "fdtd-2d":
@@ -71,9 +80,18 @@ def test_tiles_compute_the_same_at_every_size(name: str, threads: int, steps: in
     wanted = {n: np.array(v) for n, v in fresh.items()}
     loops(kernel.function)(**taken, **wanted)
     found = {n: np.array(v) for n, v in fresh.items()}
-    _tiled(name, threads)(**taken, **found)
+    _tiled(name, threads, across)(**taken, **found)
     for n in kernel.outputs:
         np.testing.assert_array_equal(found[n], wanted[n])
+
+
+def test_diamonds_are_proposed_for_several_cores_only() -> None:
+    schedule = _written("heat-3d")
+    target = loops(KERNELS["heat-3d"].function).target
+    for cores, proposals in ((1, 1), (2, 2)):
+        assert (
+            len(list(stencils(schedule, parts(schedule.tree)[0], replace(target, cores=cores)))) == proposals
+        )
 
 
 def test_threads_take_tiles_of_time_one_behind_the_other() -> None:

@@ -11,7 +11,7 @@ partial tiles, say) counts in each with its share of the instances, which is est
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, prod
@@ -19,7 +19,6 @@ from typing import Final
 
 from polydl import poly
 from polydl.dsl.function import Function, StatementDef
-from polydl.dsl.polyhedral import to_affine
 from polydl.poly.paths import Path, Position
 from polydl.poly.tree import Member
 from polydl.scheduler.automatic.extents import Loop, axis_extents, loops_on, typical_sizes
@@ -136,7 +135,7 @@ def _tour(
     coordinates = loops_on(path, extents)
     loops = [x for x in coordinates if x is not None]
     references = tuple(
-        reference(a, schedule.function.tensor(a.tensor).dtype.bytes)
+        reference(a, schedule.function.tensor(a.tensor))
         for a in schedule.scop.statement(path.statement).accesses
     )
     way: list[Loop | Position] = []
@@ -153,18 +152,28 @@ def _tour(
         return _Tour(walk, core, 1.0, ("", 0.0))
     arrivals = prod(x.trips for x in loops[:parallel])
     barrier = loops[parallel].member.name, _BARRIER * arrivals
-    return _Tour(walk, core, _speedup(s, loops[parallel], target.cores), barrier)
+    return _Tour(walk, core, _speedup(s, loops, parallel, target.cores), barrier)
 
 
-def _speedup(s: StatementDef, loop: Loop, cores: int) -> float:
-    """How many times faster a parallel loop is: iterations are handed out in equal runs."""
-    share = ceil(loop.trips / cores) / loop.trips
-    growing = any(
-        loop.axis in f.names() for a in s.axes for e in (a.lower, a.upper) if (f := to_affine(e)) is not None
-    )
-    if growing:  # the last run of a triangle is the largest
-        share = 1.0 - (1.0 - share) ** 2
-    return 1.0 + (1.0 / share - 1.0) * _EFFICIENCY
+def _speedup(s: StatementDef, loops: Sequence[Loop], at: int, cores: int) -> float:
+    """How many times faster the parallel loop `loops[at]` makes a statement.
+
+    Iterations are handed out in equal shares, in turns where later ones are longer. Where a loop around starts later
+    for later iterations (tiles of a wavefront), fewer of them run at the same time.
+    """
+    loop = loops[at]
+    late = max((_lag(s, x, loop) * (loop.trips - 1) / x.trips for x in loops[:at]), default=0.0)
+    together = loop.trips / (1.0 + late)
+    return max(1.0, 1.0 + (together / ceil(together / cores) - 1.0) * _EFFICIENCY)
+
+
+def _lag(s: StatementDef, around: Loop, loop: Loop) -> int:
+    """By how many iterations of a loop around the next iteration of `loop` is behind."""
+    if around.axis in ("", loop.axis):
+        return 0  # the tiles that `loop` is a part of
+    e = around.member.expr(s.name)
+    start = dict.fromkeys(e.names() | {loop.axis}, 0)
+    return max(0, e.evaluate(start | {loop.axis: round(loop.step) * loop.sign}) - e.evaluate(start))
 
 
 @lru_cache(maxsize=8)

@@ -17,13 +17,14 @@ from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part
 from polydl.scheduler.automatic.time_tiles import Skewed, skewed
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
+from polydl.scheduler.diamonds import Diamond
 from polydl.scheduler.loops import Distribute, Reorder, Split, Tile
 from polydl.scheduler.motion import Skew
 from polydl.scheduler.recipes.common import attempt, loops_of
 from polydl.scheduler.schedule import Schedule, Transform
 from polydl.targets import Target
 
-__all__ = ["staggered", "stencils", "tiled"]
+__all__ = ["diamonds", "staggered", "stencils", "tiled"]
 
 _ROWS: Final = 4  # at once
 # Rows of a recurrence: 30 to 40 cycles pass from one point of a row to the next, and one every 5 could be done.
@@ -42,10 +43,28 @@ def tiled(found: Skewed, sizes: tuple[int, ...], rows: int, lanes: int, *, threa
 
     `threads`: so many tiles of time run at once, each a tile of space behind the one before.
     """
-    row = f"{found.loops[-2]}.i"
     vector = f"{found.loops[-1]}.i" if sizes[-1] else found.loops[-1]
+    return _rows_and_vectors(found, _tiles(found, sizes, threads), vector, rows, lanes)
+
+
+def diamonds(found: Skewed, sizes: tuple[int, ...], rows: int, lanes: int) -> Schedule | None:
+    """Time and the first loop of space in diamonds as wide as the first of `sizes`, all of a front in parallel; other
+    loops of space but the last in tiles of the further sizes, `rows` rows and vectors inside."""
+    time, space, *others, vector = found.loops
+    width, *cut = sizes
+    steps: list[Transform] = [Diamond(time, space, width), Parallel(f"{space}.o")]
+    if others:
+        steps += [Split(n, size) for n, size in zip(others, cut, strict=True)]
+        steps += [Reorder((*(f"{n}.o" for n in others), time, f"{space}.i", *(f"{n}.i" for n in others)))]
+    return _rows_and_vectors(found, attempt(found.schedule, *steps), vector, rows, lanes)
+
+
+def _rows_and_vectors(
+    found: Skewed, done: Schedule | None, vector: str, rows: int, lanes: int
+) -> Schedule | None:
+    """What is inside of a tile: the statements apart, each with some rows at once and vectors along them."""
+    row = f"{found.loops[-2]}.i"
     jam = rows > 1 and len(found.loops) > 2
-    done = _tiles(found, sizes, threads)
     if done is not None and jam:
         done = attempt(done, Split(row, rows))
     if done is None:
@@ -111,7 +130,8 @@ def _vectors(schedule: Schedule, statement: str, rows: str, lanes: int) -> Sched
 
 
 def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
-    """The part in tiles of time and space, where it is a sweep that time can be tiled with."""
+    """The part in tiles of time and space, where it is a sweep that time can be tiled with: for threads one behind the
+    other, which has the better rows, and in diamonds, which start at once where space is short of tiles."""
     found = None if part.bands else skewed(schedule, part)  # an order of isl's gives the same again
     if found is None or len(found.skews) < 2:
         return  # rows of a line are short of nothing that a tile could keep
@@ -125,6 +145,10 @@ def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedul
     # half as long ones (jacobi-2d 314 ms against 368, fdtd-2d 327 against 371, heat-3d 829 against 865).
     lanes = target.lanes(widest)
     done = tiled(found, sizes, rows, lanes, threads=target.cores)
+    if done is not None and target.cores > 1:
+        across = diamonds(found, (2 * steps, *sizes[2:-1]), rows, lanes)
+        if across is not None:
+            yield across
     if done is None:
         sizes = (_STEPS_STAGGERED, *(_BLOCK_STAGGERED for _ in others), 0)
         done = staggered(found, sizes, _IN_FLIGHT, threads=target.cores)
