@@ -12,19 +12,36 @@ an induction over the order of the new program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final
 
 import islpy
 
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine
+from polydl.poly.compared import (
+    Different,
+    Given,
+    Instance,
+    Node,
+    Spelled,
+    Sum,
+    Term,
+    copies,
+    different,
+    expanded,
+    inside,
+    instance_text,
+    restricted,
+    seen,
+    twice,
+)
 from polydl.poly.explain import smallest_point
-from polydl.poly.flow import Apply, Flow, Index, Meaning, Read, Sources, Store, Value, joined
+from polydl.poly.flow import Apply, Flow, Index, Meaning, Read, Store
 from polydl.poly.isl import guarded, map_of
-from polydl.poly.sets import access_relation, relation_text
+from polydl.poly.sets import relation_text
+from polydl.poly.summands import has_terms, terms
 
 __all__ = ["OtherValue", "other_value"]
 
@@ -52,57 +69,6 @@ class OtherValue:
         place = ", ".join(map(str, self.at))
         what = f"{self.statement}({place})" if self.statement else f"{self.tensor}[{place}]"
         return f"the value of {what} depends on {self.wanted}, but would then depend on {self.found}{sizes}."
-
-
-# ---- what is compared: each with a relation from the points of the comparison ------------------------------------
-
-
-@dataclass(frozen=True)
-class Spelled:
-    """A value at instances of a statement."""
-
-    statement: str
-    value: Value
-    at: islpy.Map
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a cell holds at the beginning."""
-
-    tensor: str
-    at: islpy.Map
-
-
-@dataclass(frozen=True)
-class Instance:
-    """What instances of a store have stored."""
-
-    store: Store
-    at: islpy.Map
-
-
-@dataclass(frozen=True)
-class Sum:
-    """An origin, and updates by `op` that have changed it since; "" if their order counts."""
-
-    origin: Given | Instance
-    op: str
-    added: tuple[tuple[Store, islpy.Map], ...]
-
-    @property
-    def at(self) -> islpy.Map:
-        return self.origin.at
-
-
-Node: TypeAlias = Spelled | Given | Instance | Sum
-Term: TypeAlias = tuple[bool, str, Value, islpy.Map]  # whether it is subtracted, statement, value, instances
-
-
-class _Different(Exception):
-    def __init__(self, points: islpy.Set, wanted: str, found: str, statements: tuple[str, ...]) -> None:
-        super().__init__(wanted, found)
-        self.points, self.wanted, self.found, self.statements = points, wanted, found, statements
 
 
 @guarded
@@ -138,7 +104,7 @@ class _Comparison:
         for tensor in self.old.meaning.results:
             try:
                 self._result(tensor)
-            except _Different as other:
+            except Different as other:
                 return self._example("", tensor, other)
         done = 0
         while done < len(self.demanded):
@@ -147,11 +113,11 @@ class _Comparison:
             old = self.kept[new]
             try:
                 self._kept(old, new)
-            except _Different as other:
+            except Different as other:
                 return self._example(new.statement, "", other)
         return None
 
-    def _example(self, statement: str, tensor: str, other: _Different) -> OtherValue:
+    def _example(self, statement: str, tensor: str, other: Different) -> OtherValue:
         values, at = smallest_point(other.points.identity())
         scop = self.old.meaning.scop
         parameters = tuple((p, values.get(p, 0)) for p in scop.parameters)
@@ -188,7 +154,7 @@ class _Comparison:
             self._demand(self.new.meaning.into(tensor))
             return
         cells = self.old.final(tensor), self.new.final(tensor)
-        first, second = (list(self._parts(tensor, None, s)) for s in cells)
+        first, second = (list(seen(tensor, None, s)) for s in cells)
         self._pairwise(first, second, 0)
 
     def _kept(self, old: Store, new: Store) -> None:
@@ -198,7 +164,7 @@ class _Comparison:
     # ---- comparing -----------------------------------------------------------------------------------------------
 
     def _same(self, a: Node, b: Node, deep: int) -> None:
-        """Raise `_Different` unless both have the same value at all points."""
+        """Raise `Different` unless both have the same value at all points."""
         if deep > _DEEP:
             raise NotApplicable(
                 "the values of the new statements are put into each other too often to compare"
@@ -206,44 +172,44 @@ class _Comparison:
         match a, b:
             case Spelled(value=Apply(label=x, operands=xs)), Spelled(value=Apply(label=y, operands=ys)):
                 if x != y or len(xs) != len(ys):
-                    raise self._different(a, b)
+                    raise different(a, b)
                 for p, q in zip(xs, ys, strict=True):
                     self._same(Spelled(a.statement, p, a.at), Spelled(b.statement, q, b.at), deep)
             case Spelled(value=Index(x)), Spelled(value=Index(y)):
                 first, second = self._index(self.old, a, x), self._index(self.new, b, y)
                 if not first.is_equal(second):
-                    raise self._different(a, b, first.subtract(second).domain())
+                    raise different(a, b, first.subtract(second).domain())
             case Spelled(value=Read(x)), Spelled(value=Read(y)):
                 if x == y and self._unmoved_read(a, b, x.tensor):
                     self._demand(self.new.meaning.into(x.tensor))
                 else:
-                    self._pairwise(self._expanded(self.old, a), self._expanded(self.new, b), deep)
+                    self._pairwise(expanded(self.old, a), expanded(self.new, b), deep)
             case Spelled(value=Read()), _:
-                self._pairwise(self._expanded(self.old, a), [b], deep)
+                self._pairwise(expanded(self.old, a), [b], deep)
             case _, Spelled(value=Read()):
-                self._pairwise([a], self._expanded(self.new, b), deep)
+                self._pairwise([a], expanded(self.new, b), deep)
             case Given(), Given():
                 if a.tensor != b.tensor:
-                    raise self._different(a, b)
+                    raise different(a, b)
                 if not a.at.is_equal(b.at):
-                    raise self._different(a, b, a.at.subtract(b.at).domain())
+                    raise different(a, b, a.at.subtract(b.at).domain())
             case Sum(), Sum():
                 self._sums(a, b, deep)
                 self._same(a.origin, b.origin, deep)
-            case Sum(), _ if not self._has_terms(self.old, a, deep):
+            case Sum(), _ if not has_terms(self.old, a, self.reassociate):
                 self._same(a.origin, b, deep)
-            case _, Sum() if not self._has_terms(self.new, b, deep):
+            case _, Sum() if not has_terms(self.new, b, self.reassociate):
                 self._same(a, b.origin, deep)
             case Instance(), Instance() if self.kept.get(b.store) == a.store and a.at.is_equal(b.at):
                 self._demand((b.store,))
-            case _, Instance() if b.store not in self.kept or _copies(b.store) or isinstance(a, Spelled):
-                self._same(a, _inside(b), deep + 1)
+            case _, Instance() if b.store not in self.kept or copies(b.store) or isinstance(a, Spelled):
+                self._same(a, inside(b), deep + 1)
             case Instance(), _ if (
-                a.store not in self.kept.values() or _copies(a.store) or isinstance(b, Spelled)
+                a.store not in self.kept.values() or copies(a.store) or isinstance(b, Spelled)
             ):
-                self._same(_inside(a), b, deep + 1)
+                self._same(inside(a), b, deep + 1)
             case _:
-                raise self._different(a, b)
+                raise different(a, b)
 
     def _pairwise(self, first: list[Node], second: list[Node], deep: int) -> None:
         """The same, where both have other origins at other points."""
@@ -251,47 +217,7 @@ class _Comparison:
             for b in second:
                 common = a.at.domain().intersect(b.at.domain())
                 if not common.is_empty():
-                    self._same(_restricted(a, common), _restricted(b, common), deep)
-
-    def _expanded(self, flow: Flow, a: Spelled) -> list[Node]:
-        assert isinstance(a.value, Read)
-        found = flow.sources(a.statement, a.value.access)
-        listed: list[Node] = list(self._parts(a.value.access.tensor, (flow, a), found))
-        return listed
-
-    def _parts(self, tensor: str, read: tuple[Flow, Spelled] | None, found: Sources) -> Iterator[Node]:
-        """What a read (None: a result at the end) sees, by origin and by whether there are updates."""
-        whole = read[1].at if read is not None else None
-
-        def at(m: islpy.Map) -> islpy.Map:
-            return m if whole is None else whole.apply_range(m)
-
-        def untouched(points: islpy.Set) -> Given:
-            if read is None:
-                return Given(tensor, points.identity())
-            flow, a = read
-            assert isinstance(a.value, Read)
-            scop = flow.meaning.scop
-            cells = access_relation(scop, scop.statement(a.statement), a.value.access)
-            return Given(tensor, a.at.intersect_range(points).apply_range(cells))
-
-        origins: list[Given | Instance] = [Instance(s, at(m)) for s, m in found.written]
-        origins.append(untouched(found.given))
-        added = tuple((s, at(m)) for s, m in found.added)
-        added = tuple((s, m) for s, m in added if not m.is_empty())
-        for origin in origins:
-            here = origin.at.domain()
-            if here.is_empty():
-                continue
-            if not added:
-                yield origin
-                continue
-            summed = joined([m.domain() for _, m in added], here).intersect(here)
-            rest = here.subtract(summed)
-            if not summed.is_empty():
-                yield _restricted(Sum(origin, found.op, added), summed)
-            if not rest.is_empty():
-                yield _restricted(origin, rest)
+                    self._same(restricted(a, common), restricted(b, common), deep)
 
     # ---- sums ----------------------------------------------------------------------------------------------------
 
@@ -313,71 +239,23 @@ class _Comparison:
                 "several operators update one place, or another one than before",
                 why="the values of such updates can only be compared where nothing changes",
             )
-        first, second = list(self._terms(self.old, a, deep)), list(self._terms(self.new, b, deep))
+        first, second = list(terms(self.old, a, self.reassociate)), list(terms(self.new, b, self.reassociate))
         if not self.reassociate:
             self._in_order(a, b)
         left = list(second)
         for term in first:
-            wrong: _Different | None = None
+            wrong: Different | None = None
             for other in left:
                 try:
                     if self._same_terms(term, other, deep):
                         left.remove(other)
                         break
-                except _Different as different:
+                except Different as different:
                     wrong = wrong or different
             else:
                 raise wrong or self._lost(term, second)
         if left:
             raise self._gained(left[0])
-
-    def _has_terms(self, flow: Flow, node: Sum, deep: int) -> bool:
-        """Whether anything is added, but for partial sums without a term."""
-        return not node.op or any(True for _ in self._terms(flow, node, deep))
-
-    def _terms(self, flow: Flow, node: Sum, deep: int) -> Iterator[Term]:
-        """All that is added, with the terms of partial sums in their place."""
-        for store, at in node.added:
-            for minus, value in _split(store.value, node.op, self.reassociate):
-                inner = None if minus else self._partial(flow, node.op, store.statement, value, at, deep)
-                if inner is None:
-                    yield minus, store.statement, value, at
-                else:
-                    yield from inner
-
-    def _partial(
-        self, flow: Flow, op: str, statement: str, value: Value, at: islpy.Map, deep: int
-    ) -> list[Term] | None:
-        """The terms of a partial sum that is added: one that starts from nothing. None where the value is none."""
-        if not isinstance(value, Read) or not self.reassociate or deep > _DEEP:
-            return None
-        pairs = at.wrap()  # [point -> adding instance]
-        nodes = list(self._expanded(flow, Spelled(statement, value, at.range_map())))
-        inner: list[Term] = []
-        for n in nodes:
-            origin = n.origin if isinstance(n, Sum) else n
-            if not isinstance(origin, Instance) or (op, origin.store.value) not in flow.meaning.neutral:
-                return None
-            if isinstance(n, Sum):
-                if n.op != op:
-                    return None
-                for minus, name, term, m in self._terms(flow, n, deep + 1):
-                    points = at.domain_map().intersect_domain(pairs)
-                    both = points.range_product(m)
-                    if not both.is_injective():
-                        raise _Different(
-                            _twice(both).unwrap().domain(), "each term once", f"some of {name} twice", (name,)
-                        )
-                    inner.append((minus, name, term, both.range().unwrap()))
-        merged: dict[tuple[bool, str, Value], islpy.Map] = {}
-        for minus, name, term, m in inner:
-            known = merged.get((minus, name, term))
-            if known is not None and not known.intersect(m).is_empty():
-                raise _Different(
-                    known.intersect(m).domain(), "each term once", f"some of {name} twice", (name,)
-                )
-            merged[minus, name, term] = m if known is None else known.union(m)
-        return [(*key, m) for key, m in merged.items()]
 
     def _same_terms(self, a: Term, b: Term, deep: int) -> bool:
         """Whether both are the same terms of the same points, once each; False where they are no counterparts."""
@@ -394,8 +272,8 @@ class _Comparison:
             raise self._lost(a, [b]) if not lost.is_empty() else self._gained((minus, mine, value, more))
         once = there.domain_map().range_product(there.range_map().apply_range(to_mine))
         if len(known) > len(names) and not once.is_injective():
-            raise _Different(
-                _twice(once).unwrap().domain(), "each term once", f"some of {other} twice", (other,)
+            raise Different(
+                twice(once).unwrap().domain(), "each term once", f"some of {other} twice", (other,)
             )
         key = mine, value, other, term, str(there.range())
         if key not in self.proven:
@@ -406,9 +284,9 @@ class _Comparison:
                     Spelled(other, term, here),
                     deep + 1,
                 )
-            except _Different as different:
+            except Different as different:
                 first = different.points.identity() if different.points.space == here.domain().space else here
-                raise _Different(
+                raise Different(
                     there.intersect_range(first.domain()).domain(),
                     different.wanted,
                     different.found,
@@ -438,7 +316,7 @@ class _Comparison:
 
     # ---- differences ---------------------------------------------------------------------------------------------
 
-    def _lost(self, term: Term, others: list[Term]) -> _Different:
+    def _lost(self, term: Term, others: list[Term]) -> Different:
         _, name, _, at = term
         for _, _, _, m in others if len(others) == 1 else ():
             known = self.new.meaning.scop.statement(others[0][1]).iterators
@@ -446,23 +324,15 @@ class _Comparison:
             text = relation_text(self.old.meaning.scop.parameters, others[0][1], known, name, names, "")
             rest = at.subtract(m.apply_range(map_of(text)))
             at = rest if not rest.is_empty() else at
-        return _Different(at.domain(), f"the term of {_point(at, name)}", "everything but that", (name,))
+        return Different(
+            at.domain(), f"the term of {instance_text(at, name)}", "everything but that", (name,)
+        )
 
-    def _gained(self, term: Term) -> _Different:
+    def _gained(self, term: Term) -> Different:
         _, name, _, at = term
-        return _Different(at.domain(), "everything but it", f"the term of {_point(at, name)} too", (name,))
-
-    def _different(self, a: Node, b: Node, points: islpy.Set | None = None) -> _Different:
-        where = a.at.domain() if points is None or points.is_empty() else points
-        single = islpy.Set.from_point(
-            where.lexmin().sample_point() if _bounded(where) else where.sample_point()
+        return Different(
+            at.domain(), "everything but it", f"the term of {instance_text(at, name)} too", (name,)
         )
-        names = dict.fromkeys(
-            n.statement if isinstance(n, Spelled) else n.store.statement
-            for n in (a, b)
-            if isinstance(n, Spelled | Instance)
-        )
-        return _Different(single, _words(a, single), _words(b, single), tuple(names))
 
     def _index(self, flow: Flow, a: Spelled, e: Affine) -> islpy.Map:
         scop = flow.meaning.scop
@@ -480,73 +350,3 @@ def _same_instances(before: Meaning, old: Store, after: Meaning, new: Store) -> 
         new.access.kind,
         t.reduction,
     )
-
-
-def _copies(store: Store) -> bool:
-    return not store.updates and isinstance(store.value, Read)
-
-
-def _inside(node: Instance) -> Spelled:
-    return Spelled(node.store.statement, node.store.value, node.at)
-
-
-def _restricted(node: Node, points: islpy.Set) -> Node:
-    match node:
-        case Spelled(statement=statement, value=value, at=at):
-            return Spelled(statement, value, at.intersect_domain(points))
-        case Given(tensor=tensor, at=at):
-            return Given(tensor, at.intersect_domain(points))
-        case Instance(store=store, at=at):
-            return Instance(store, at.intersect_domain(points))
-        case Sum(origin=origin, op=op, added=added):
-            here = ((s, m.intersect_domain(points)) for s, m in added)
-            inner = _restricted(origin, points)
-            assert isinstance(inner, Given | Instance)
-            return Sum(inner, op, tuple((s, m) for s, m in here if not m.is_empty()))
-
-
-def _split(value: Value, op: str, free: bool, minus: bool = False) -> Iterator[tuple[bool, Value]]:
-    """The terms of a value that is added, with signs."""
-    match value:
-        case Apply(label=("add" | "sub") as label, operands=(a, b)) if op == "add" and free:
-            yield from _split(a, op, free, minus)
-            yield from _split(b, op, free, minus != (label == "sub"))
-        case Apply(label="neg", operands=(a,)) if op == "add" and free:
-            yield from _split(a, op, free, not minus)
-        case _:
-            yield minus, value
-
-
-def _twice(m: islpy.Map) -> islpy.Set:
-    """The first elements of a relation that share a second one with another."""
-    pairs = m.apply_range(m.reverse())
-    return pairs.subtract(m.domain().identity()).domain()
-
-
-def _bounded(points: islpy.Set) -> bool:
-    return all(
-        points.dim_has_lower_bound(islpy.dim_type.set, k) for k in range(points.dim(islpy.dim_type.set))
-    )
-
-
-def _point(m: islpy.Map, name: str) -> str:
-    """The smallest instance that a relation leads to."""
-    return f"{name}({_numbers(m.range())})"
-
-
-def _numbers(points: islpy.Set) -> str:
-    found = smallest_point(points.identity())[1]
-    return ", ".join(map(str, found[: points.dim(islpy.dim_type.set)]))
-
-
-def _words(node: Node, single: islpy.Set) -> str:
-    here = node.at.intersect_domain(single)
-    match node:
-        case Given(tensor=tensor):
-            return f"{tensor}[{_numbers(here.range())}] as given"
-        case Instance(store=store):
-            return _point(here, store.statement)
-        case Sum(origin=origin, op=op):
-            return f"{_words(origin, single)} combined by {op} with more"
-        case Spelled(statement=statement):
-            return f"a value that {_point(here, statement)} spells otherwise"

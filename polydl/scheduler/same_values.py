@@ -6,6 +6,7 @@ from polydl import poly
 from polydl.dsl.function import Combiner, Function, StatementDef, identity
 from polydl.dsl.polyhedral import commutes, scop_of, to_affine
 from polydl.dsl.tensor import TensorRole
+from polydl.errors import NotApplicable
 from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Load, Select, Unary, Var, children
 from polydl.poly.equivalence import OtherValue, other_value
 from polydl.poly.flow import Apply, Index, Meaning, Read, Store, Value
@@ -22,12 +23,20 @@ def changed_result(before: Function, after: Function, reassociate: bool) -> Othe
 
     NotApplicable where that depends on data-dependent places of tensors that are stored to.
     """
+    if _interface(before) != _interface(after):
+        raise NotApplicable(f"{after.name} would be called in another way")
     stored = {t.target for f in (before, after) for s in f.statements() for t in s.targets}
     first, second = (_meaning(f, stored) for f in (before, after))
     kept = [{(s.name, s.axes, s.conditions): s.name for s in f.statements()} for f in (before, after)]
     common = [[name for key, name in mine.items() if key in kept[0] and key in kept[1]] for mine in kept]
     same = common[0] == common[1] and _only(first.tree, common[0]) == _only(second.tree, common[1])
     return other_value(first, second, same, reassociate)
+
+
+def _interface(function: Function) -> object:
+    """What a caller passes, and what holds for it."""
+    given = [t for t in function.tensors if t.role is not TensorRole.TEMPORARY]
+    return function.sizes, function.conditions, [(t.name, t.role, t.dtype, t.shape, t.origin) for t in given]
 
 
 def _only(tree: Tree, statements: list[str]) -> Tree | None:
