@@ -115,15 +115,24 @@ def seen(tensor: str, read: tuple[Flow, Spelled] | None, found: Sources) -> Iter
         here = origin.at.domain()
         if here.is_empty():
             continue
-        if not added:
-            yield origin
-            continue
-        summed = joined([m.domain() for _, m in added], here).intersect(here)
-        rest = here.subtract(summed)
-        if not summed.is_empty():
-            yield restricted(Sum(origin, found.op, added), summed)
+        kinds: dict[str, islpy.Set] = {}
+        for s, m in added:
+            points = m.domain().intersect(here)
+            kinds[s.op] = kinds[s.op].union(points) if s.op in kinds else points
+        mixed = joined([p.intersect(q) for o, p in kinds.items() for r, q in kinds.items() if o < r], here)
+        for op, points in kinds.items():
+            yield from _sum(origin, op, tuple((s, m) for s, m in added if s.op == op), points.subtract(mixed))
+        yield from _sum(origin, "", added, mixed)
+        rest = here.subtract(joined(list(kinds.values()), here))
         if not rest.is_empty():
             yield restricted(origin, rest)
+
+
+def _sum(
+    origin: Given | Instance, op: str, added: tuple[tuple[Store, islpy.Map], ...], points: islpy.Set
+) -> Iterator[Node]:
+    if not points.is_empty():
+        yield restricted(Sum(origin, op, added), points)
 
 
 def different(a: Node, b: Node, points: islpy.Set | None = None) -> Different:

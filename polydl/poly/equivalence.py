@@ -41,7 +41,7 @@ from polydl.poly.explain import smallest_point
 from polydl.poly.flow import Apply, Flow, Index, Meaning, Read, Store
 from polydl.poly.isl import guarded, map_of
 from polydl.poly.sets import relation_text
-from polydl.poly.summands import has_terms, terms
+from polydl.poly.summands import has_terms, terms, with_terms
 
 __all__ = ["OtherValue", "other_value"]
 
@@ -234,6 +234,8 @@ class _Comparison:
         if same:
             self._demand(tuple(s for s, _ in b.added))
             return
+        if a.op != b.op or not a.op:
+            a, b = (with_terms(f, n, self.reassociate) for f, n in ((self.old, a), (self.new, b)))
         if a.op != b.op or not a.op:
             raise NotApplicable(
                 "several operators update one place, or another one than before",

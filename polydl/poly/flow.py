@@ -55,6 +55,7 @@ class Store:
     number: int  # of the places that the statement stores to
     access: Access
     value: Value
+    op: str = ""  # of an update
 
     @property
     def updates(self) -> bool:
@@ -74,22 +75,18 @@ class Meaning:
     def into(self, tensor: str) -> tuple[Store, ...]:
         return tuple(s for s in self.stores if s.access.tensor == tensor)
 
-    def operator(self, store: Store) -> str | None:
-        return self.scop.statement(store.statement).reduction if store.updates else None
-
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where a read's value comes from: relations from the reading instances (or the cells of a result).
 
-    `written`: the last store before; `added`: the updates since then, all of the operator `op`, "" where they differ;
-    `given`: the readers before which nobody has stored.
+    `written`: the last store before; `added`: the updates since then; `given`: the readers before whom nobody has
+    stored.
     """
 
     written: tuple[tuple[Store, islpy.Map], ...]
     added: tuple[tuple[Store, islpy.Map], ...]
     given: islpy.Set
-    op: str
 
 
 def joined(domains: list[islpy.Set], space: islpy.Set) -> islpy.Set:
@@ -133,7 +130,7 @@ class Flow:
         into = {
             s: access_relation(scop, scop.statement(s.statement), s.access) for s in self.meaning.into(tensor)
         }
-        return self._found(tensor, cells, {s: m for s, m in into.items() if not m.is_empty()})
+        return self._found(cells, {s: m for s, m in into.items() if not m.is_empty()})
 
     def sources(self, statement: str, read: Access) -> Sources:
         """The sources of a read. NotApplicable where the place depends on data."""
@@ -149,12 +146,14 @@ class Flow:
                 found = self.before(s.statement, s.access, statement, read)
                 if found is not None:
                     into[s] = found
-            self._sources[key] = self._found(read.tensor, self.domain(statement), into)
+            self._sources[key] = self._found(self.domain(statement), into)
         return self._sources[key]
 
-    def _found(self, tensor: str, readers: islpy.Set, into: dict[Store, islpy.Map]) -> Sources:
+    def _found(self, readers: islpy.Set, into: dict[Store, islpy.Map]) -> Sources:
         """`into`: for each store the relation to the readers of its cell that come after it."""
-        written, added, ops, seen = [], [], set(), []
+        written: list[tuple[Store, islpy.Map]] = []
+        added: list[tuple[Store, islpy.Map]] = []
+        seen: list[islpy.Set] = []
         for s, m in into.items():
             for w, later in into.items():
                 if not w.updates:
@@ -164,9 +163,7 @@ class Flow:
             if m.is_empty():
                 continue
             (added if s.updates else written).append((s, m.reverse()))
-            if s.updates:
-                ops.add(self.meaning.operator(s))
-            else:
+            if not s.updates:
                 seen.append(m.range())
         given = readers.subtract(joined(seen, readers)) if seen else readers
-        return Sources(tuple(written), tuple(added), given, next(iter(ops)) or "" if len(ops) == 1 else "")
+        return Sources(tuple(written), tuple(added), given)

@@ -10,7 +10,7 @@ import islpy
 from polydl.poly.compared import Different, Instance, Spelled, Sum, Term, expanded, split, twice
 from polydl.poly.flow import Flow, Read, Value
 
-__all__ = ["has_terms", "terms"]
+__all__ = ["has_terms", "terms", "with_terms"]
 
 _DEEP: Final = 40  # partial sums of partial sums; more than a few are none
 
@@ -18,6 +18,14 @@ _DEEP: Final = 40  # partial sums of partial sums; more than a few are none
 def has_terms(flow: Flow, node: Sum, free: bool) -> bool:
     """Whether anything is added, but for partial sums without a term."""
     return not node.op or any(True for _ in terms(flow, node, free))
+
+
+def with_terms(flow: Flow, node: Sum, free: bool) -> Sum:
+    """The sum without partial sums that have no term, by whose operator nothing is combined."""
+    parts = (Sum(node.origin, store.op, ((store, m),)) for store, m in node.added)
+    added = tuple(p.added[0] for p in parts if has_terms(flow, p, free))
+    ops = {store.op for store, _ in added}
+    return Sum(node.origin, next(iter(ops)) if len(ops) == 1 else "", added)
 
 
 def terms(flow: Flow, node: Sum, free: bool, deep: int = 0) -> Iterator[Term]:

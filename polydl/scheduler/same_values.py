@@ -81,7 +81,7 @@ def _stores(s: StatementDef, stored: set[str]) -> list[Store]:
                 )
             )
             value = Apply((str(s.op), number), (*old, *(_value(v, stored) for v in s.values)))
-        found.append(Store(s.name, number, access, value))
+        found.append(Store(s.name, number, access, value, str(s.op) if free else ""))
     return found
 
 
