@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import polydl.scheduler
 from polydl.compiler import compile_function
 from polydl.dsl import Function, interpret
-from polydl.scheduler import Schedule
+from polydl.jit import LoopProgram
+from polydl.scheduler import Schedule, Transform
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "from-tiramisu.md"
 NAMES = '''"""The rows of the page as functions."""
@@ -34,6 +36,7 @@ from polydl.ir import and_, call, cast, maximum, not_, or_, print_kernel, select
 from polydl.scheduler import *
 from polydl.scheduler import from_json, from_text, picture
 from polydl.targets import native
+from polydl.vocabulary import Memory
 '''
 
 
@@ -60,7 +63,7 @@ def _module(folder: Path) -> ModuleType:
         *before, last = ast.parse(code).body
         lines = [*match[1].splitlines(), *map(ast.unparse, before)]
         shown = ast.unparse(last)
-        lines.append(f"return ({shown}), {{'f': s, 'g': w}}" if isinstance(last, ast.Expr) else shown)
+        lines.append(f"return ({shown}), {{'f': s, 'g': w, 'p': p}}" if isinstance(last, ast.Expr) else shown)
         parts.append(f"\n\ndef row_{k}():\n" + "\n".join(f"    {line}" for line in lines))
     path = folder / "rows.py"
     path.write_text("\n".join(parts) + "\n")
@@ -79,7 +82,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 
 @pytest.mark.parametrize("k", range(len(CODE)), ids=[name for name, _ in CODE])
 def test_row_runs(k: int, rows: ModuleType) -> None:
-    row: Callable[[], tuple[Any, dict[str, Schedule]]] = getattr(rows, f"row_{k}")
+    row: Callable[[], tuple[Any, dict[str, Any]]] = getattr(rows, f"row_{k}")
     result, given = row()
     assert result is None or result is not given
     if isinstance(result, Function):
@@ -90,14 +93,40 @@ def test_row_runs(k: int, rows: ModuleType) -> None:
     rng = np.random.default_rng(k)
     arrays = {
         t.name: rng.standard_normal(t.extents).astype(t.dtype.numpy)
+        if t.dtype.is_float
+        else rng.integers(0, 8, t.extents).astype(t.dtype.numpy)
         for t in plain.tensors
-        if t.role.value == "input"
+        if t.role.value in ("input", "inout")
     }
+    program = given.get(result.function.name)
+    if isinstance(program, LoopProgram):
+        updated = program.interpret(**arrays)
+        program.scheduled(result)(**arrays)
+        for name, want in updated.items():
+            np.testing.assert_allclose(arrays[name], want, rtol=1e-9)
+        return
     stored = [result.function.tensor(n).pack(a) for n, a in arrays.items()]
     got = compile_function(result, threads=1)(*stored)
     wanted = list(interpret(plain, arrays).values())
     for g, want in zip(got if isinstance(got, tuple) else [got], wanted, strict=True):
         np.testing.assert_allclose(g, want, rtol=1e-4, atol=1e-4)
+
+
+def test_every_transformation_has_a_row() -> None:
+    public = {n: getattr(polydl.scheduler, n) for n in polydl.scheduler.__all__}
+    wanted = {
+        n
+        for n, v in public.items()
+        if isinstance(v, type) and issubclass(v, Transform) and v is not Transform
+    }
+    used = {
+        node.func.id
+        for _, code in CODE
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert wanted
+    assert wanted <= used
 
 
 @pytest.mark.parametrize(("name", "cell"), ROWS, ids=[name for name, _ in ROWS])

@@ -205,7 +205,9 @@ def test_pairs_that_follow_from_others_are_left_out() -> None:
     f = FunctionBuilder("sweep")
     a = f.temporary("a", (4, 4))
     f.compute("start", {"t": 4, "i": 4}, lambda t, i: 0.0, into=a)
-    f.compute("sum", {"t": 4, "i": (1, 4)}, lambda t, i: a[0, i - 1] + a[0, i], into=a, at=lambda t, i: (0, i))
+    f.compute(
+        "sum", {"t": 4, "i": (1, 4)}, lambda t, i: a[0, i - 1] + a[0, i], into=a, at=lambda t, i: (0, i)
+    )
     svg = picture(Schedule.of(f.build(outputs=[a])), "domain", statement="sum")
     assert {(s, e) for _, s, e in _arrows(svg)} == {
         *(((t, i), (t, i + 1)) for t in range(4) for i in (1, 2)),
