@@ -233,8 +233,10 @@ def map_buffers(s: Stmt, f: Callable[[Buffer], Buffer]) -> Stmt:
 
 def loads(x: Stmt | Expr, buffer: str | None = None) -> list[Load]:
     """All loads in `x` (of one buffer), outermost first."""
-    stmt = isinstance(x, Block | For | If | Let | Store | Alloc | Barrier | Check | Prefetch)
-    found = all_expressions(x) if stmt else walk(x)  # type: ignore[arg-type]
+    if isinstance(x, Block | For | If | Let | Store | Alloc | Barrier | Check | Prefetch):
+        found = all_expressions(x)
+    else:
+        found = walk(x)
     return [e for e in found if isinstance(e, Load) and buffer in (None, e.buffer)]
 
 

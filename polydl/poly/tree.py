@@ -17,10 +17,11 @@ Semantic contract
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine
 from polydl.vocabulary import Binding, Memory
 
@@ -120,16 +121,20 @@ def with_child(tree: Band | Filter | Allocate | Mark, child: Tree) -> Tree:
     return replace(tree, child=child)
 
 
-def map_tree(tree: Tree, f: object) -> Tree:
-    """`f(node) -> node` applied bottom-up to every node."""
+def map_tree(tree: Tree, f: Callable[[Tree], Tree]) -> Tree:
+    """`f(node) -> node` applied bottom-up to every node; of a filter it must make one."""
     match tree:
         case Sequence(children=below):
-            new: Tree = Sequence(tuple(map_tree(c, f) for c in below))  # type: ignore[misc]
+            changed = [map_tree(c, f) for c in below]
+            filters = tuple(c for c in changed if isinstance(c, Filter))
+            if len(filters) < len(changed):
+                raise InvalidProgram("a sequence has a child that is not a filter")
+            new: Tree = Sequence(filters)
         case Leaf():
             new = tree
         case _:
             new = with_child(tree, map_tree(tree.child, f))
-    return f(new)  # type: ignore[operator, no-any-return]
+    return f(new)
 
 
 def walk(tree: Tree) -> Iterator[Tree]:

@@ -28,12 +28,12 @@ from polydl.poly.affine import Affine, dim
 from polydl.poly.projection import image
 from polydl.poly.tree import Allocate
 from polydl.scheduler.compute import fresh_name, with_temporary
-from polydl.scheduler.meaning import require_read_before_written, with_copy_before
+from polydl.scheduler.meaning import site_of_copy, with_copy_before
 from polydl.scheduler.nests import Nest, Place, insert, place_of, window
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.vocabulary import Memory
 
-__all__ = ["Pack", "redirected", "tile_axes", "with_computation"]
+__all__ = ["Pack", "count_of", "redirected", "tile_axes", "with_computation"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,8 +46,8 @@ class Pack(Transform):
     with the element before anything else are combined with it in the copy: `P[x] = a * T[x]` for `a * T[x] * y`. Of
     several different reads of T, `read` chooses one (-1: all, which then lie a constant distance apart).
     legal if: T is not written between the copy and its reads (the judge sees the copy as any other statement); in the
-    original order the copy is made before the nest of the reader, so that the nest may store to what is copied only
-    after it is read (checked here)
+    original order the copy is made before a nest of the reader, at the outermost place where that does not store to
+    what is copied before it is read (checked here)
     """
 
     tensor: str
@@ -75,10 +75,11 @@ class Pack(Transform):
             )
         copied: Expr = _scaled(reader.value, reads[0]) if self.scaled and len(reads) == 1 else reads[0]
         parts = {copied} if len(reads) == 1 else set(reads)
+        place = place_of(tree, self.loop, self.statement)
+        site = None
         if function.order is not None:
             sources = dict.fromkeys(x.buffer for x in loads(copied))
-            require_read_before_written(schedule.scop, function, self.statement, sources)
-        place = place_of(tree, self.loop, self.statement)
+            site = site_of_copy(schedule.scop, function.order, self.statement, sources, place.exprs)
         coordinates = [f"t{i}" for i in range(len(place.around))]
         box = window(schedule, self.statement, reads, place, coordinates)
         name = fresh_name(function, self.name or f"{self.tensor}_packed")
@@ -91,8 +92,10 @@ class Pack(Transform):
         changed = redirected(reader, self.tensor, name, place, parts)
         new = with_computation(function, reader.name, (copy, changed), packed)
         loops = tuple((f"{name}.{a.name}", dim(a.name)) for a in copy.axes)
-        if new.order is not None:
-            new = replace(new, order=with_copy_before(new.order, self.statement, name, loops))
+        if new.order is not None and site is not None:
+            same = (*place.exprs, *(None for _ in loops[len(coordinates) :]))
+            timed = [(n, e, x) for (n, e), x in zip(loops, same, strict=True)]
+            new = replace(new, order=with_copy_before(new.order, site, self.statement, name, timed))
         nest = Nest(name, tuple(map(dim, coordinates)), loops[len(coordinates) :])
         return Rewritten(insert(tree, self.loop, [nest], lambda node: Allocate(name, self.memory, node)), new)
 
@@ -179,7 +182,7 @@ def _copy(
             x.var >= low,
             x.var < (Const(upper.value, low.dtype) if isinstance(upper, Const) else upper),
         ]
-    counts = tuple(_count(a) for a in prefix)
+    counts = tuple(count_of(a) for a in prefix)
     whole = tuple(
         n if isinstance(n, Const) else n + extent for n, (_, extent) in zip(tensor.shape, window, strict=True)
     )
@@ -198,7 +201,8 @@ def _copy(
     return Computation(name, (*prefix, *axes), tuple(conditions), name, variables, value), packed
 
 
-def _count(a: Axis) -> Expr:
+def count_of(a: Axis) -> Expr:
+    """The number of points of an axis."""
     if isinstance(a.lower, Const) and isinstance(a.upper, Const):
         return as_expr(int(a.upper.value) - int(a.lower.value))
     return a.upper if a.lower == as_expr(0) else a.upper - a.lower

@@ -9,12 +9,12 @@ from polydl.dsl.function import Axis, Computation, Function
 from polydl.dsl.polyhedral import from_affine, loads, to_affine
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
-from polydl.ir.expr import Expr, Load, as_expr
+from polydl.ir.expr import Expr, Load
 from polydl.poly.affine import Affine, FloorDiv, dim
 from polydl.poly.tree import Allocate, members
 from polydl.scheduler.compute import fresh, fresh_name, require_pure_reduction
 from polydl.scheduler.nests import Nest, Place, insert, place_of, window
-from polydl.scheduler.packing import redirected, tile_axes, with_computation
+from polydl.scheduler.packing import count_of, redirected, tile_axes, with_computation
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
 from polydl.targets import Target
@@ -197,7 +197,7 @@ def _tile(
     for a, (base, extent) in zip(kept, box, strict=True):
         window_axes.append(Axis(a.name, from_affine(base), from_affine(base + extent)))
         conditions += [a.var >= a.lower, a.var < a.upper]
-    counts = tuple(as_expr(int(a.upper.value) - int(a.lower.value)) for a in tiles)  # type: ignore[union-attr]
+    counts = tuple(map(count_of, tiles))
     stored = Tensor(
         name,
         tensor.dtype,

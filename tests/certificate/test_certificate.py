@@ -301,9 +301,7 @@ def test_transformed_programs(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["atax", "cholesky", "fdtd-2d", "gemm", "jacobi-2d", "lu", "seidel-2d", "trmm"]
-)
+@pytest.mark.parametrize("name", sorted(KERNELS))
 def test_automatic_schedules_of_polybench(name: str) -> None:
     from polydl.targets.parse import parse
 

@@ -30,7 +30,7 @@ from tests.oracle.candidates import ALWAYS_LEGAL, candidate
 from tests.oracle.enumeration import BrokenContract, Terms, outcome, same_sources, tree_is_legal
 from tests.oracle.functions import KINDS, Program, kinds, pipeline, products, random_program, sums
 
-__all__ = ["Misjudged", "Pair", "Tally", "names", "pair"]
+__all__ = ["Misjudged", "Pair", "Tally", "names", "pair", "prepared"]
 
 _ATTEMPTS: Final = 200
 _CANDIDATES: Final = 4  # on one schedule, which takes longer to make than a transformation of it to judge
@@ -159,12 +159,8 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
     name = names()[number % len(names())]
     tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
     for _ in range(_ATTEMPTS):
-        steps: tuple[Transform, ...] = ()
-        program = _MADE_FOR.get(name, random_program)(r) if r.random() < 0.9 else random_program(r)
-        if name == "Tensorise":
-            program, steps = products(r)
         try:
-            schedule = program.schedule().apply(*steps) if steps else _prefix(r, program, name)
+            program, schedule = prepared(r, name)
         except (OutOfBounds, NotApplicable, PolyhedralBlowup):
             continue
         ground, tried = Ground(program, schedule), set[Transform]()
@@ -188,6 +184,15 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
             tally.kinds.update(kinds(program.function))
             return found
     return None
+
+
+def prepared(r: Random, name: str) -> tuple[Program, Schedule]:
+    """A program after some legal transformations, one that a transformation of class `name` may fit."""
+    if name == "Tensorise":
+        program, steps = products(r)
+        return program, program.schedule().apply(*steps)
+    program = _MADE_FOR.get(name, random_program)(r) if r.random() < 0.9 else random_program(r)
+    return program, _prefix(r, program, name)
 
 
 def _prefix(r: Random, program: Program, name: str) -> Schedule:

@@ -148,7 +148,7 @@ def _outermost_first(a: Affine) -> list[tuple[Value, int]]:
 
 
 def _multiply_ranges(product: Value, a: Value, b: Value) -> None:
-    if None in (a.low, a.high, b.low, b.high):
+    if a.low is None or a.high is None or b.low is None or b.high is None:
         return
-    corners = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]  # type: ignore[operator]
+    corners = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]
     product.low, product.high = min(corners), max(corners)
