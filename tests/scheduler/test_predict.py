@@ -14,6 +14,7 @@ from polydl.scheduler.automatic.choose import optimize
 from polydl.scheduler.automatic.extents import axis_extents, loops_on, typical_sizes
 from polydl.scheduler.automatic.predict import predicted_time
 from polydl.scheduler.loops import Split, Tile
+from polydl.scheduler.packing import Pack
 from polydl.scheduler.schedule import Schedule, Transform
 from polydl.vocabulary import Binding
 
@@ -58,3 +59,10 @@ def test_a_second_core_helps_tiles_of_time(name: str, loop: str) -> None:
     assert any(isinstance(t, Tile) for t in one.trace)
     ratio = predicted_time(one, program.target) / predicted_time(two, replace(program.target, cores=2))
     assert 1.5 < ratio <= 2
+
+
+def test_packed_panels_are_read_in_order() -> None:
+    """Blocks of gemm read in place were predicted to be as fast, and ran half again as long on one core."""
+    program = loops(KERNELS["gemm"].function)
+    chosen = optimize(program.function, replace(program.target, cores=1))
+    assert any(isinstance(t, Pack) and t.layout is not None for t in chosen.trace)
