@@ -11,6 +11,7 @@ recurrence of its own, so that latencies overlap, and the memory serves as many 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from polydl.poly.tree import Band, Tree, children, walk
@@ -58,6 +59,7 @@ def shared_out(schedule: Schedule, part: Part, target: Target) -> Schedule:
     return schedule if target.cores == 1 else parallel(schedule, part.statements)
 
 
+@lru_cache(maxsize=16)  # several strategies start from it
 def vectors_below(schedule: Schedule, part: Part, target: Target) -> Schedule:
     """The schedule with the innermost bands of a part vectorised where that is legal and suits the memory."""
     for names in [
