@@ -18,7 +18,7 @@ __all__ = ["dependence_picture"]
 
 _LINE, _PAD, _GAP, _DROP, _EDGE, _TOP, _LOOP = 18.0, 12.0, 28.0, 30.0, 24.0, 52.0, 26.0
 _LONGEST = 44  # characters of a line of distances
-_MOST = 6  # lines of one kind and tensor
+_MOST = 8  # lines of one kind and tensor
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ def _lines(dependences: list[Dependence]) -> tuple[tuple[str, Dependence], ...]:
         groups.setdefault(("reduction" if d.reduction else d.kind.value, d.tensor), []).append(d)
     lines = []
     for (kind, tensor), group in groups.items():
-        far = [f for f in dict.fromkeys(_distance(d) for d in group) if f]
+        far = list(dict.fromkeys(f for d in group for f in _distances(d)))
         head = " ".join([f"{kind} {tensor}", *far])
         if len(head) <= _LONGEST:
             lines.append((head, group[0]))
@@ -127,15 +127,15 @@ def _lines(dependences: list[Dependence]) -> tuple[tuple[str, Dependence], ...]:
     return tuple(lines)
 
 
-def _distance(dependence: Dependence) -> str:
-    """The constant distance, or the sink as a function of the source; nothing where it is several."""
+def _distances(dependence: Dependence) -> list[str]:
+    """The constant distance, or the sink as a function of the source, for each piece of the relation."""
     if dependence.distance is not None:
-        return f"({', '.join(map(str, dependence.distance))})".replace("-", "−")
-    pair = re.search(r"\{ \w*\[([^\]]*)\] -> \w*\[([^\]]*)\](?: : [^;]*)?\}", dependence.relation)
-    if pair is None:
-        return ""
-    source, sink = (", ".join(_sum(e.split(" = ")[-1]) for e in side.split(", ")) for side in pair.groups())
-    return f"[{source}]→[{sink}]"
+        return [f"({', '.join(map(str, dependence.distance))})".replace("-", "−")]
+    if dependence.reduction:  # any two updates of a place: no function
+        return []
+    pairs = re.findall(r"\w*\[([^\]]*)\] -> \w*\[([^\]]*)\]", dependence.relation)
+    sides = [[", ".join(_sum(e.split(" = ")[-1]) for e in s.split(", ")) for s in pair] for pair in pairs]
+    return [f"[{source}]→[{sink}]" for source, sink in sides]
 
 
 def _sum(text: str) -> str:
