@@ -135,7 +135,7 @@ def _tour(
     coordinates = loops_on(path, extents)
     loops = [x for x in coordinates if x is not None]
     references = tuple(
-        reference(a, schedule.function.tensor(a.tensor).dtype.bytes)
+        reference(a, schedule.function.tensor(a.tensor))
         for a in schedule.scop.statement(path.statement).accesses
     )
     way: list[Loop | Position] = []
