@@ -1,7 +1,7 @@
 """The claims that make a schedule legal, derived from the statement of the certificate alone.
 
     order      two instances that touch one cell, one of them writing, run in their original order, and never at the
-               same time; only updates of one reduction may be exchanged, where reassociation is allowed
+               same time; only updates by one operator may be exchanged, where reassociation is allowed
     storage    a tensor that is allocated is used below its allocation, each element within one arrival there
     once       the filters share out every instance, each to one place, and no two instances have the same time
     inside     affine subscripts stay inside their tensors
@@ -173,7 +173,7 @@ def _pairs(program: Program) -> Iterator[Claim]:
             for t, n, b in users:
                 if a.kind == b.kind == "read":
                     continue
-                exchangeable = s == t and a.kind == b.kind == "update"
+                exchangeable = a.kind == b.kind == "update" and (s == t or _one_operator(s, t))
                 key = (s.name, a.subscripts, t.name, b.subscripts, exchangeable)
                 if key in done:  # other accesses to the same cells
                     continue
@@ -185,6 +185,12 @@ def _pairs(program: Program) -> Iterator[Claim]:
                         yield from _scheduled(program, f"{title}, level {level}", pairs, s, t, free)
                         if tensor in storage:
                             yield from _arrivals(program, f"{title}, level {level}", pairs, s, t, tensor)
+
+
+def _one_operator(s: Statement, t: Statement) -> bool:
+    """Whether both update by the same operator, a single cell each: of tuples, only whole ones may be exchanged."""
+    single = all(sum(a.kind == "update" for a in x.accesses) == 1 for x in (s, t))
+    return s.reduction == t.reduction is not None and single
 
 
 def _in_order(program: Program, p: Path, q: Path, a: Access, b: Access) -> Iterator[tuple[int, _Pairs]]:
@@ -233,7 +239,8 @@ def _scheduled(
             levels = []
             for x, y in zip(p.coordinates[:shared], q.coordinates[:shared], strict=True):
                 if isinstance(x, Loop) and isinstance(y, Loop):
-                    apart = x.binding not in ("sequential", "unroll") and not (x.binding == "vector" and free)
+                    combined_lanes = x.binding == "vector" and free and s == t
+                    apart = x.binding not in ("sequential", "unroll") and not combined_lanes
                     difference = here.difference(x.time, y.time)
                     levels.append(Level(difference, not free or apart, apart))
             last = not free and _end(program, p, q, shared) != "before"

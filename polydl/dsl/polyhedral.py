@@ -161,8 +161,33 @@ def _bound(e: Expr, axis: Axis, s: StatementDef) -> Affine:
     return result
 
 
+_COMMUTING: Final = frozenset({"add", "mul", "min", "max"})
+
+
+def _as_update(s: StatementDef) -> tuple[str, Expr] | None:
+    """The operator and the other operand of an assignment that combines what its target holds already.
+
+        y[i] = max(y[i], f(i))      the update of y[i] by max that it would be under one more loop
+
+    Only where every instance has a cell of its own: code generation knows the assignment as one, and lanes or threads
+    that met in a cell would overwrite each other. The order against other statements' updates is all that is freed.
+    """
+    if s.op is not None or s.also or not isinstance(s.value, Binary) or s.value.op not in _COMMUTING:
+        return None
+    own = [to_affine(i) for i in s.index]
+    alone = {e.terms[0][0] for e in own if e is not None and len(e.terms) == 1}
+    if not all(a.name in alone for a in s.axes):
+        return None
+    for old, other in ((s.value.a, s.value.b), (s.value.b, s.value.a)):
+        if isinstance(old, Load) and (old.buffer, old.index, old.mask) == (s.target, s.index, None):
+            return s.value.op, other
+    return None
+
+
 def _accesses(s: StatementDef) -> Iterator[Access]:
-    for load in dict.fromkeys(load for value in s.values for load in loads(value)):
+    update = _as_update(s)
+    values = s.values if update is None else (update[1],)
+    for load in dict.fromkeys(load for value in values for load in loads(value)):
         yield Access(AccessKind.READ, load.buffer, _subscripts(load.index))
     for place in s.targets:
         for load in (load for index in place.index for load in loads(index)):
@@ -174,8 +199,20 @@ def _accesses(s: StatementDef) -> Iterator[Access]:
         # So does an operator that does not commute: its updates are reads and writes like any others.
         if s.op is not None and not commutes(s.op):
             yield Access(AccessKind.READ, place.target, target)
-        free = s.op is not None and commutes(s.op)
+        free = update is not None or (s.op is not None and commutes(s.op))
         yield Access(AccessKind.UPDATE if free else AccessKind.WRITE, place.target, target)
+
+
+def _operator(s: StatementDef) -> str | None:
+    """The name of the operator by which a statement updates; a user's gets a name that no built-in operator has."""
+    match s.op:
+        case None:
+            update = _as_update(s)
+            return None if update is None else update[0]
+        case str():
+            return s.op
+        case Combiner():
+            return f"combiner {s.op}" if commutes(s.op) else None
 
 
 def scop_of(function: Function) -> Scop:
@@ -198,7 +235,7 @@ def scop_of(function: Function) -> Scop:
             tuple(a.name for a in s.axes),
             prefix + _domain(s),
             tuple(_accesses(s)),
-            str(s.op) if s.op is not None and commutes(s.op) else None,
+            _operator(s),
         )
         for s in function.statements()
     )

@@ -6,8 +6,9 @@ milliseconds on a convolution), and it admits the same schedules: a flow depende
 is implied by the output and flow dependences through that write. Renaming storage (privatisation, expansion) is a
 change of the accesses, not of the dependences.
 
-Updates of one reduction (same statement, same operator) relate *all* pairs that meet in a cell, not just neighbours:
-their order is free where reassociation is allowed, so nothing may rely on transitivity through them.
+Updates by one operator (of one statement, or of several) relate *all* pairs that meet in a cell, not just neighbours:
+their order is free where reassociation is allowed, so nothing may rely on transitivity through them. Who reads the cell
+in between, or stores to it in another way, has dependences of its own with each of them.
 """
 
 from __future__ import annotations
@@ -89,13 +90,16 @@ def _kind(source: AccessKind, sink: AccessKind) -> DependenceKind | None:
 
 
 def is_reduction_pair(source: Statement, first: Access, sink: Statement, second: Access) -> bool:
-    """Whether the two accesses are updates of one reduction."""
-    return (
-        first.kind is AccessKind.UPDATE
-        and second.kind is AccessKind.UPDATE
-        and source.name == sink.name
-        and source.reduction is not None
-    )
+    """Whether the two accesses are updates by one operator, whose order is free where reassociation is allowed.
+
+    Those of two statements are where each updates one cell: of tuples, only whole ones may be combined in any order.
+    """
+    if not (first.kind is second.kind is AccessKind.UPDATE) or source.reduction is None:
+        return False
+    if source.name == sink.name:
+        return True
+    single = all(sum(a.kind is AccessKind.UPDATE for a in s.accesses) == 1 for s in (source, sink))
+    return source.reduction == sink.reduction and single
 
 
 def ordered_pairs(

@@ -3,8 +3,8 @@
 Order. Every source runs before its sink: going down the loops and sequences that both share, the first difference
 has the sink later. Reduction dependences are exempt where reassociation is allowed.
 Binding. Instances that differ in a parallel or vector loop and agree in everything outside it may run at the same
-time, so no dependence at all may connect them; vector lanes of a reduction may be combined where reassociation is
-allowed. Unrolled loops run in order.
+time, so no dependence at all may connect them; vector lanes of a reduction, all of one statement, may be combined where
+reassociation is allowed. Unrolled loops run in order.
 Storage. An allocated tensor is accessed below its allocation only, and each of its elements within one arrival only.
 
 The sign table (`signs.py`) proves most of it; what it cannot prove, isl decides exactly, and gives the example.
@@ -106,7 +106,12 @@ def _pieces(scop: Scop, dependence: Dependence) -> tuple[tuple[object, ...], tup
 
 def _proven(scop: Scop, dependence: Dependence, meeting: Meeting, free: bool) -> bool:
     parts, iterators = _pieces(scop, dependence)
-    return all(surely_legal(part, iterators, meeting, free, free) for part in parts)
+    return all(surely_legal(part, iterators, meeting, free, _combined(dependence, free)) for part in parts)
+
+
+def _combined(dependence: Dependence, free: bool) -> bool:
+    """Whether vector lanes that meet in a cell are combined: those of one statement are."""
+    return free and dependence.source == dependence.sink
 
 
 class _Conflict(NamedTuple):
@@ -146,7 +151,7 @@ def _conflict(
         if rest.is_empty():
             return None
         difference: Affine = primed(sink, iterators) - source
-        if binding is Binding.PARALLEL or (binding is Binding.VECTOR and not free):
+        if binding is Binding.PARALLEL or (binding is Binding.VECTOR and not _combined(dependence, free)):
             wrong = rest.intersect(_where(scop, dependence, f"{difference} != 0"))
         elif free:
             wrong = None

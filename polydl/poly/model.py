@@ -39,7 +39,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`domain`: isl text of one set with tuple `name[iterators]`; `reduction`: the operator of its UPDATE access."""
+    """`domain`: isl text of one set with tuple `name[iterators]`; `reduction`: the operator of its UPDATE accesses.
+
+    Equal names are equal operators: statements that update one cell by the same one may be exchanged.
+    """
 
     name: str
     iterators: tuple[str, ...]
@@ -75,9 +78,9 @@ class DependenceKind(str, Enum):
 class Dependence:
     """`source` instances must run before the related `sink` instances (isl text of `{ Source[..] -> Sink[..] }`).
 
-    `reduction`: both ends are updates of one reduction, so their order is free where reassociation is allowed, but
-    they may not run at the same time. `distance`: the constant difference sink - source of the iterators where source
-    and sink are the same statement and it is constant, else None.
+    `reduction`: both ends update by one operator, so their order is free where reassociation is allowed, but
+    they may not run at the same time: lanes are combined within one statement only. `distance`: the constant
+    difference sink - source of the iterators where source and sink are one statement and it is constant, else None.
     """
 
     kind: DependenceKind

@@ -148,7 +148,8 @@ def conflicts(scop: Scop, parameters: dict[str, int]) -> Iterator[tuple[Instance
                 if tensor != other_tensor or kind is other is AccessKind.READ:
                     continue
                 if all(a is None or b is None or a == b for a, b in zip(cell, other_cell, strict=True)):
-                    reduction = kind is other is AccessKind.UPDATE and s is t and s.reduction is not None
+                    updates = kind is other is AccessKind.UPDATE
+                    reduction = updates and s.reduction == t.reduction is not None
                     shared[tensor] = shared.get(tensor, True) and reduction
         for tensor, reduction in shared.items():
             yield (s.name, p), (t.name, q), tensor, reduction
@@ -174,7 +175,8 @@ def is_legal(scop: Scop, tree: Tree, parameters: dict[str, int], reassociate: bo
 def _ordered(a: Run, b: Run, free: bool) -> bool:
     for s, t in zip(a.times, b.times, strict=False):
         if s.value != t.value:
-            if s.binding is Binding.PARALLEL or (s.binding is Binding.VECTOR and not free):
+            combined = free and a.instance[0] == b.instance[0]  # lanes are, within one statement
+            if s.binding is Binding.PARALLEL or (s.binding is Binding.VECTOR and not combined):
                 return False
             return free or s.value < t.value
     return True  # equal times: textual order, which is the original one

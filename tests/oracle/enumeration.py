@@ -157,14 +157,35 @@ class Touch:
 
     run: int
     writes: bool
-    updates: bool
+    updates: str  # by this operator; "": not
 
 
-def touches(s: StatementDef, values: Values) -> Iterator[tuple[str, tuple[int, ...], bool, bool]]:
-    """The cells that an instance accesses: tensor, subscripts, whether it writes, whether it updates."""
-    for load in _loads(s.value):
-        yield load.buffer, _cell(load.index, values), False, False
-    yield s.target, _cell(s.index, values), True, s.op is not None
+def touches(s: StatementDef, values: Values) -> Iterator[tuple[str, tuple[int, ...], bool, str]]:
+    """The cells that an instance accesses: tensor, subscripts, whether it writes, the operator that it updates by.
+
+    So does an assignment of the old contents combined with something else, where each axis has a subscript to itself:
+    no two of its instances meet in a cell.
+    """
+    op, value = s.op if isinstance(s.op, str) else "", s.value
+    if isinstance(value, Binary) and not op and value.op in ("add", "mul", "min", "max"):
+        old = Load(s.target, s.index, value.dtype)
+        alone = {name for e in s.index if (name := _only_name(e))}
+        if {a.name for a in s.axes} <= alone and old in (value.a, value.b):
+            op, value = value.op, value.b if value.a == old else value.a
+    for load in _loads(value):
+        yield load.buffer, _cell(load.index, values), False, ""
+    yield s.target, _cell(s.index, values), True, op
+
+
+def _only_name(e: Expr) -> str:
+    """The variable of a subscript without quotients and with no other variable; "" where it is not so."""
+    match e:
+        case Var(name=name):
+            return name
+        case Binary(op="add" | "sub" | "mul", a=a, b=b):
+            return _only_name(a if isinstance(b, Const) else b) if Const in (type(a), type(b)) else ""
+        case _:
+            return ""
 
 
 def _loads(e: Expr) -> Iterator[Load]:
@@ -224,7 +245,7 @@ def tree_is_legal(function: Function, tree: Tree, sizes: Sizes, reassociate: boo
             first, second = before[a.run], before[b.run]
             if tensor in allocated and first.places[tensor] != second.places[tensor]:
                 return False
-            reduction = a.updates and b.updates and first.statement.name == second.statement.name
+            reduction = a.updates != "" and a.updates == b.updates
             if not _ordered(first, second, reduction and reassociate):
                 return False
     return True
@@ -234,7 +255,8 @@ def _ordered(a: Run, b: Run, free: bool) -> bool:
     """Whether the first surely runs before the second; of a free pair, that they surely run one after the other."""
     for s, t in zip(a.times, b.times, strict=False):
         if s.value != t.value:
-            if s.binding is Binding.PARALLEL or (s.binding is Binding.VECTOR and not free):
+            combined = free and a.statement.name == b.statement.name  # lanes are, within one statement
+            if s.binding is Binding.PARALLEL or (s.binding is Binding.VECTOR and not combined):
                 return False
             return free or s.value < t.value
     return True  # equal times: the order of the text, which was the original one

@@ -57,7 +57,7 @@ def _statement(draw: st.DrawFn, name: str, parameters: tuple[str, ...], ranks: d
     head = f"[{', '.join(parameters)}] -> " if parameters else ""
     tail = f" : {' and '.join(conditions)}" if conditions else ""
     domain = f"{head}{{ {name}[{', '.join(iterators)}]{tail} }}"
-    reduction = draw(st.sampled_from([None, None, "add"]))
+    reduction = draw(st.sampled_from([None, None, None, "add", "add", "max"]))
     target = draw(st.sampled_from(sorted(ranks)))
     kind = AccessKind.UPDATE if reduction else AccessKind.WRITE
     accesses = [Access(kind, target, draw(_cell(iterators, ranks[target])))]
