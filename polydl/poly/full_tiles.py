@@ -21,7 +21,7 @@ _TIMES = re.compile(r"\b(\d+)([A-Za-z_])")
 @dataclass(frozen=True, slots=True)
 class TileSide:
     """One side of a tile: `size` consecutive values, aligned, of `coordinate`, found by varying `iterator`, which the
-    coordinate has with coefficient 1: of `j` itself, or of a skewed `j + 2*t`."""
+    coordinate has with coefficient 1 or -1: of `j` itself, of `-j`, or of a skewed `j + 2*t`."""
 
     iterator: str
     coordinate: Affine

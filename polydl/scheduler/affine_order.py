@@ -94,15 +94,16 @@ def _sides(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> tuple[
 
 
 def _side(loop: str, number: Affine, axes: list[str], taken: list[str]) -> TileSide:
-    """The tiles of `floor(e/T)`, perhaps inside an aligned block of e: of an axis e, or of one that is skewed."""
+    """The tiles of `floor(e/T)`, perhaps inside an aligned block of e: of an axis e, one that runs downwards, or one
+    that is skewed."""
     match number.terms:
         case ((FloorDiv(dividend, size), 1),) if number.constant == 0:
             dividend = _unblocked(dividend, size)
         case _:  # a loop that is not split: tiles of one
             dividend, size = number, 1
     for axis in reversed(axes):
-        plain = axis not in (dividend - dim(axis)).names()
-        if axis not in taken and (axis, 1) in dividend.terms and plain:
+        times = dict(dividend.terms).get(axis)
+        if axis not in taken and times in (1, -1) and axis not in (dividend - dim(axis) * times).names():
             return TileSide(axis, dividend, size)
     raise NotApplicable(f"loop {loop} does not count tiles of an axis", next="split a loop that is an axis")
 

@@ -20,6 +20,7 @@ from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
 from polydl.scheduler.automatic.plain import plain_loops
 from polydl.scheduler.automatic.predict import least_time, predicted_time
+from polydl.scheduler.automatic.ready import ready_updates
 from polydl.scheduler.automatic.register_tiles import register_tiles
 from polydl.scheduler.automatic.splitting import split_loops
 from polydl.scheduler.automatic.stencils import stencils
@@ -41,6 +42,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
     register_tiles,
     row_streams,
     blocked,
+    ready_updates,
     split_loops,
     stencils,
     wavefronts,

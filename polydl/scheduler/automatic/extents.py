@@ -7,7 +7,7 @@ instances of the statement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
@@ -16,7 +16,7 @@ from typing import Final
 from polydl.dsl.function import StatementDef
 from polydl.dsl.polyhedral import to_affine
 from polydl.ir.expr import Binary, Expr
-from polydl.poly.affine import Affine, FloorDiv, Mod, dim
+from polydl.poly.affine import Affine, Atom, FloorDiv, Mod, dim
 from polydl.poly.model import Scop
 from polydl.poly.paths import Path
 from polydl.poly.tree import Member
@@ -104,17 +104,27 @@ class Loop:
 
 
 def loops_on(path: Path, extents: Mapping[str, float]) -> tuple[Loop | None, ...]:
-    """The loop of each coordinate of a path, None for a place in a sequence."""
+    """The loop of each coordinate of a path, None for a place in a sequence.
+
+    A diagonal `a + b` around a loop over `a` moves b.
+    """
     left = dict(extents)
-    return tuple(
-        _loop(c, c.expr(path.statement), left) if isinstance(c, Member) else None for c in path.coordinates
-    )
+    found: list[Loop | None] = []
+    for k, c in enumerate(path.coordinates):
+        if isinstance(c, Member):
+            e = path.exprs[k]
+            inside = {x.terms[0][0] for x in path.exprs[k + 1 :] if len(x.terms) == 1}
+            own = tuple(t for t in e.terms if t[0] not in inside)
+            found.append(_loop(c, own if len(e.terms) > 1 and own else e.terms, left))
+        else:
+            found.append(None)
+    return tuple(found)
 
 
-def _loop(m: Member, e: Affine, left: dict[str, float]) -> Loop:
+def _loop(m: Member, terms: Iterable[tuple[Atom, int]], left: dict[str, float]) -> Loop:
     """The loop, and what it leaves of each axis to loops inside it."""
     best = Loop(m, "", 1.0, 1.0)
-    for atom, c in e.terms:
+    for atom, c in terms:
         match atom:
             case FloorDiv(dividend, size) | Mod(dividend, size):
                 axis, sign, unit = _moved(dividend, left)

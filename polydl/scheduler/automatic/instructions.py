@@ -79,7 +79,7 @@ def cycles_of_instance(
         count = pieces if vector is not None and _moves(r, vector.axis) else 1.0
         count *= prod(x.trips for x in unrolled if _moves(r, x.axis))
         accesses = _STORE if r is stored else _LOAD
-        if r is stored and s.op is not None:
+        if r is stored and (s.op is not None or _combines(s)):
             accesses += _LOAD
         stride = 1 if vector is None else _stride(r, vector.axis) * vector.sign
         if abs(stride) > 1:
@@ -109,6 +109,13 @@ def cycles_of_instance(
         around *= x.trips
         entries += _ENTRY * body / around
     return (cycles + entries) / body
+
+
+def _combines(s: StatementDef) -> bool:
+    """Whether an assignment is an update of what its place holds already."""
+    return isinstance(s.value, Binary) and any(
+        isinstance(x, Load) and (x.buffer, x.index) == (s.target, s.index) for x in children(s.value)
+    )
 
 
 def _serial(stored: Reference, vector: Loop | None, unrolled: Sequence[Loop], pieces: float) -> float:

@@ -5,7 +5,7 @@
 
 The first where the stored array is contiguous along an axis along which an operand is too, the second where the
 operands are contiguous along the reduction. `k` is one block of the reduction already: the operands are small enough
-for the caches, and each tile of C is loaded and stored once per block.
+for the caches, and each tile of C is loaded and stored once per block. Rows may run downwards.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from polydl.ir.expr import Load
+from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.apart import axis_of
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
@@ -43,7 +44,9 @@ class Update:
 def update_of(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> Update | None:
     """How the statement is a sum of products over `loops`; None where it is none that a register tile suits."""
     s = schedule.statement(statement)
-    loop_of = {axis_of(schedule.member(n).expr(statement)): n for n in loops}
+    times = {n: schedule.member(n).expr(statement) for n in loops}
+    loop_of = {axis_of(_upwards(e)): n for n, e in times.items()}
+    downwards = {a for a, n in loop_of.items() if axis_of(times[n]) != a}
     if s.op is None or "" in loop_of or len(loop_of) != len(loops):
         return None
     stored = [a for a in loop_of if any(uses(i, a) for i in s.index)]
@@ -51,7 +54,9 @@ def update_of(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> Upd
     if len(stored) < 2 or len(reduced) != 1:
         return None
     k, operands = reduced[0], reads(s)
-    for v in (a for a in stored if row_stride(s.index, a) == 1):
+    if k in downwards:
+        return None
+    for v in (a for a in stored if row_stride(s.index, a) == 1 and a not in downwards):
         strides = [row_stride(x.index, v) for x in operands]
         rows = [a for a in stored if a != v and any(not _uses(x, a) and _uses(x, v) for x in operands)]
         if None not in strides and 1 in strides and rows:
@@ -67,9 +72,16 @@ def update_of(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> Upd
 
 
 def update_tiled(
-    schedule: Schedule, statement: str, loops: tuple[str, ...], target: Target
+    schedule: Schedule,
+    statement: str,
+    loops: tuple[str, ...],
+    target: Target,
+    around: tuple[str, ...] = (),
+    block: int = 0,
+    shared: bool = True,
 ) -> Schedule | None:
-    """The band of `loops` around the update alone in register tiles, their rows in parallel; None if refused."""
+    """The band of `around` and `loops` around the update alone in register tiles, if `shared` their rows in parallel;
+    None if refused. `block`: the extent of the aligned blocks that the rows are cut from, 0 for any."""
     u = update_of(schedule, statement, loops)
     if u is None:
         return None
@@ -77,7 +89,7 @@ def update_tiled(
     size = max(schedule.function.tensor(s.target).dtype.bytes, *(x.dtype.bytes for x in reads(s)))
     lanes = target.lanes(size)
     p, q, k = u.rows, u.columns, u.reduced
-    others = tuple(n for n in loops if n not in (p, q, k))
+    others = (*around, *(n for n in loops if n not in (p, q, k)))
     cut: tuple[Transform, ...]
     if u.lanes_along_reduction:
         cut = (Split(p, _SQUARE), Split(q, _SQUARE), Split(k, lanes))
@@ -85,7 +97,7 @@ def update_tiled(
         tiles: tuple[str, ...] = (f"{p}.o", f"{q}.o", f"{k}.o")
         unrolled, vector = (f"{p}.i", f"{q}.i"), f"{k}.i"
     else:
-        rows = next(r for r in _ROWS if r <= max(1, target.tile_rows(_VECTORS)))
+        rows = next(r for r in _ROWS if r <= max(1, target.tile_rows(_VECTORS)) and block % r == 0)
         cut = (Split(p, rows), Split(q, _VECTORS * lanes), Split(f"{q}.i", lanes))
         order = (*others, f"{p}.o", f"{q}.o", k, f"{p}.i", f"{q}.i.o", f"{q}.i.i")
         tiles = (f"{p}.o", f"{q}.o")
@@ -96,7 +108,20 @@ def update_tiled(
     if done is None:
         return None
     done = attempt(done, Vectorize(f"{vector}.tail")) or done
-    return attempt(done, Parallel(f"{p}.o")) or done
+    return (attempt(done, Parallel(f"{p}.o")) if shared else None) or done
+
+
+def _upwards(e: Affine) -> Affine:
+    """The coordinate with its axis counted upwards."""
+    match e.terms:
+        case ((Mod(inner, size), c),):
+            return Affine.of({Mod(_upwards(inner), size): c}, e.constant)
+        case ((FloorDiv(inner, size), c),):
+            return Affine.of({FloorDiv(_upwards(inner), size): c}, e.constant)
+        case ((str() as name, -1),):
+            return Affine.of({name: 1}, e.constant)
+        case _:
+            return e
 
 
 def _uses(x: Load, axis: str) -> bool:
