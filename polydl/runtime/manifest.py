@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from polydl._version import __version__
 from polydl.artifact import Artifact, Extent, StepInfo, TemporarySpec, TensorSpec
-from polydl.dtypes import by_name
+from polydl.dtypes import DType, by_name
 from polydl.errors import InvalidPackage, InvalidProgram, UsageError
 from polydl.runtime.memory import MAX_BYTES
 
@@ -194,20 +194,19 @@ class _Reader:
         return value
 
     def spec(self, value: Any, field: str) -> TensorSpec:
-        entry = self.object(value, field, {"name", "dtype", "shape"})
-        try:
-            dtype = by_name(self.text(entry["dtype"], f"{field}.dtype"))
-        except InvalidProgram as error:
-            raise self.error(f"{field}.dtype: {error.what}") from error
-        shape = self.items(entry["shape"], f"{field}.shape")
-        if len(shape) > _MAX_RANK:
-            raise self.error(f"{field}.shape has more than {_MAX_RANK} axes")
+        name, dtype, shape = self._tensor(value, field)
         extents = tuple(e if isinstance(e, str) else self.integer(e, f"{field}.shape") for e in shape)
         if math.prod(e for e in extents if not isinstance(e, str)) * dtype.bytes > MAX_BYTES:
             raise self.error(f"{field} is larger than any memory")
-        return TensorSpec(self.text(entry["name"], f"{field}.name"), dtype, extents)
+        return TensorSpec(name, dtype, extents)
 
     def temporary(self, value: Any, field: str) -> TemporarySpec:
+        name, dtype, shape = self._tensor(value, field)
+        extents = tuple(self.extent(e, f"{field}.shape", 0) for e in shape)
+        return TemporarySpec(name, dtype, extents)
+
+    def _tensor(self, value: Any, field: str) -> tuple[str, DType, list[Any]]:
+        """Name, element type and the extents, which are not looked at yet."""
         entry = self.object(value, field, {"name", "dtype", "shape"})
         try:
             dtype = by_name(self.text(entry["dtype"], f"{field}.dtype"))
@@ -216,8 +215,7 @@ class _Reader:
         shape = self.items(entry["shape"], f"{field}.shape")
         if len(shape) > _MAX_RANK:
             raise self.error(f"{field}.shape has more than {_MAX_RANK} axes")
-        extents = tuple(self.extent(e, f"{field}.shape", 0) for e in shape)
-        return TemporarySpec(self.text(entry["name"], f"{field}.name"), dtype, extents)
+        return self.text(entry["name"], f"{field}.name"), dtype, shape
 
     def extent(self, value: Any, field: str, depth: int) -> Extent:
         entry = self.object(value, field, {"constant", "terms"})

@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 from polydl.errors import NotApplicable
 from polydl.poly.tree import Band, Filter, Member, Selection, Sequence, members, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
-from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
+from polydl.scheduler.structure import at, band_of, band_with, normalise, replace_at, unique_name
 from polydl.targets import Target
 
 __all__ = ["Collapse", "Distribute", "Fuse", "Reorder", "Split", "Tile", "split_member"]
@@ -68,15 +68,10 @@ class Tile(Transform):
             raise NotApplicable("tile needs one positive size for each loop")
         if len(set(self.loops)) != len(self.loops):
             raise NotApplicable("a loop is tiled once at a time", next="tile the loops it has become again")
-        path, band, _ = band_of(schedule.tree, self.loops[0])
-        names = [m.name for m in band.members]
-        missing = [n for n in self.loops if n not in names]
-        if missing:
-            raise NotApplicable(
-                f"loops {', '.join(missing)} are not in one band with {self.loops[0]}",
-                where=f"band({', '.join(names)})",
-                next="tile loops that are directly nested, or fuse or distribute first",
-            )
+        path, band, by_name = band_with(
+            schedule.tree, self.loops, "tile loops that are directly nested, or fuse or distribute first"
+        )
+        names = list(by_name)
         first = min(names.index(n) for n in self.loops)
         last = max(names.index(n) for n in self.loops)
         halves = {
@@ -111,15 +106,11 @@ class Reorder(Transform):
     def rewrite(self, schedule: Schedule) -> Rewritten:
         if not self.loops or len(set(self.loops)) != len(self.loops):
             raise NotApplicable("reorder needs distinct loop names")
-        path, band, _ = band_of(schedule.tree, self.loops[0])
-        by_name = {m.name: m for m in band.members}
-        missing = [n for n in self.loops if n not in by_name]
-        if missing:
-            raise NotApplicable(
-                f"loops {', '.join(missing)} are not in one band with {self.loops[0]}",
-                where=f"band({', '.join(by_name)})",
-                next="reorder directly nested loops; Distribute moves loops below a sequence",
-            )
+        path, band, by_name = band_with(
+            schedule.tree,
+            self.loops,
+            "reorder directly nested loops; Distribute moves loops below a sequence",
+        )
         order = iter(self.loops)
         new = tuple(by_name[next(order)] if m.name in self.loops else m for m in band.members)
         return Rewritten(replace_at(schedule.tree, path, Band(new, band.child)))

@@ -13,6 +13,7 @@ from polydl.poly.tree import (
     Filter,
     Leaf,
     Mark,
+    Member,
     Sequence,
     Tree,
     children,
@@ -28,6 +29,7 @@ __all__ = [
     "at",
     "axes_by_depth",
     "band_of",
+    "band_with",
     "interval",
     "normalise",
     "replace_at",
@@ -69,6 +71,20 @@ def band_of(tree: Tree, name: str) -> tuple[Path, Band, int]:
     if result is None:  # resolve() has found it
         raise UsageError(f"there is no loop '{name}'")
     return result
+
+
+def band_with(tree: Tree, loops: tuple[str, ...], advice: str) -> tuple[Path, Band, dict[str, Member]]:
+    """The band that holds all of the loops, with where it is and its members by name; NotApplicable if none does."""
+    path, band, _ = band_of(tree, loops[0])
+    by_name = {m.name: m for m in band.members}
+    missing = [n for n in loops if n not in by_name]
+    if missing:
+        raise NotApplicable(
+            f"loops {', '.join(missing)} are not in one band with {loops[0]}",
+            where=f"band({', '.join(by_name)})",
+            next=advice,
+        )
+    return path, band, by_name
 
 
 def axes_by_depth(tree: Tree, statement: str) -> tuple[str, ...]:

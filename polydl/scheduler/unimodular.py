@@ -10,7 +10,7 @@ from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine
 from polydl.poly.tree import Band, Member, members, walk
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
-from polydl.scheduler.structure import band_of, replace_at
+from polydl.scheduler.structure import band_with, replace_at
 from polydl.targets import Target
 
 __all__ = ["Unimodular", "determinant"]
@@ -44,15 +44,9 @@ class Unimodular(Transform):
             raise NotApplicable(
                 f"a map of {count} loops makes {count} loops", next="give one name and one offset each"
             )
-        path, band, _ = band_of(schedule.tree, self.loops[0])
-        by_name = {m.name: m for m in band.members}
-        missing = [n for n in self.loops if n not in by_name]
-        if missing:
-            raise NotApplicable(
-                f"loops {', '.join(missing)} are not in one band with {self.loops[0]}",
-                where=f"band({', '.join(by_name)})",
-                next="map directly nested loops; fuse or distribute first",
-            )
+        path, band, by_name = band_with(
+            schedule.tree, self.loops, "map directly nested loops; fuse or distribute first"
+        )
         taken = {m.name for m in members(schedule.tree)} - set(self.loops)
         if taken & set(new):
             raise NotApplicable(f"there is a loop {', '.join(sorted(taken & set(new)))} already")
