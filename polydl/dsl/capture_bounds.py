@@ -12,7 +12,7 @@ import numpy as np
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Also, Function
 from polydl.dsl.polyhedral import loads, scop_of, to_affine
-from polydl.errors import InvalidProgram
+from polydl.errors import InvalidProgram, PolyhedralBlowup
 from polydl.ir.expr import Load
 from polydl.ir.interpret import evaluate
 from polydl.poly import bounds_violation, unwritten_read
@@ -47,10 +47,21 @@ def prove_bounds(scope: Scope, function: Function, origins: Mapping[str, ast.stm
 def prove_set(
     scope: Scope, function: Function, origins: Mapping[str, ast.stmt], scalars: Sequence[str]
 ) -> None:
-    """InvalidProgram, pointing at the name, where one of the `scalars` may be read before it is assigned."""
+    """InvalidProgram, pointing at the name, where one of the `scalars` may be read before it is assigned.
+
+    Where isl cannot tell, the program is refused too: what it reads would be nobody's value.
+    """
     scop = scop_of(function)
     for scalar in scalars:
-        stray = unwritten_read(scop, function.order, scalar) if function.order is not None else None
+        try:
+            stray = unwritten_read(scop, function.order, scalar) if function.order is not None else None
+        except PolyhedralBlowup as blowup:
+            raise scope.source.error(
+                scope.source.tree,
+                f"{scalar} may be read before it is assigned",
+                f"isl gave up on the question: {blowup.why}",
+                f"assign to it before the loops: {scalar} = …",
+            ) from None
         if stray is None:
             continue
         origin = origins[stray.statement]

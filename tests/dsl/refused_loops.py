@@ -235,7 +235,8 @@ REFUSED = {
     for f in (
         untyped, unknown_type, computed_extent, product_bound, bound_from_array, product_subscript,
         store_through_array, never_assigned, summed_without_a_start, assigned_under_a_condition,
-        assigned_in_a_loop_that_may_be_empty, while_loop, breaks, returns, condition_on_data, over_elements, variable_step,
+        assigned_in_a_loop_that_may_be_empty, while_loop, breaks, returns, condition_on_data, over_elements,
+        variable_step,
         leaves_the_array, first_of_none, slices, whole_array, too_few_subscripts, unknown_function, unknown_name,
         mixed_types, iterator_after_loop, hidden_iterator, assigned_parameter, fraction_in_integers, late_assert,
         nothing, unequal_tuple, slices_updated, inner_function, over_enumerate, returns_early, comprehension, alias,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polydl.dsl import capture
-from polydl.errors import InvalidProgram
+from polydl.errors import InvalidProgram, PolyhedralBlowup
 from tests.dsl import refused_loops
 from tests.dsl.refused_loops import REFUSED
 
@@ -30,3 +30,13 @@ def test_what_is_no_function_with_source() -> None:
         capture(len)
     with pytest.raises(InvalidProgram, match="not a plain function"):
         capture(lambda A: None)
+
+
+def test_where_isl_gives_up_a_scalar_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives_up(*_: object) -> None:
+        raise PolyhedralBlowup("too many pieces", why="its budget is spent")
+
+    monkeypatch.setattr("polydl.dsl.capture_bounds.unwritten_read", gives_up)
+    with pytest.raises(InvalidProgram, match="may be read before it is assigned") as refusal:
+        capture(REFUSED["assigned_under_a_condition"])
+    assert "its budget is spent" in str(refusal.value)
