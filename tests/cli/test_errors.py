@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polydl.__main__ import main
 from tests.cli.conftest import ROOT, Command
 
 X = np.zeros((1, 3), dtype=np.float32)
@@ -190,3 +191,19 @@ def test_signals_during_a_build(linear: Path, tmp_path: Path, number: signal.Sig
     assert process.returncode == code
     assert "Traceback" not in err
     assert {entry.name for entry in tmp_path.iterdir()} == {"linear.onnx", "started"}
+
+
+def test_an_interruption_while_loading_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "polydl.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "polydl.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
