@@ -236,7 +236,7 @@ def test_all_unsupported_operators_at_once() -> None:
 
 
 def test_unknown_operator_of_the_default_domain() -> None:
-    with pytest.raises(UnsupportedOperator, match="Frobnicate.*: ONNX has no such operator in operator set"):
+    with pytest.raises(UnsupportedOperator, match=r"Frobnicate.*: ONNX has no such operator in operator set"):
         graph_of(model([node("Frobnicate", ["x"], ["y"])], {"x": [2]}))
 
 
