@@ -13,12 +13,12 @@ from functools import lru_cache
 
 import islpy
 
-from polydl.errors import PolyhedralBlowup
 from polydl.poly.affine import Affine, constant
+from polydl.poly.dependences import ordered_pairs
 from polydl.poly.isl import guarded, map_of, thread_context
 from polydl.poly.model import Access, AccessKind, Scop
 from polydl.poly.paths import paths
-from polydl.poly.sets import access_relation, header, point_coordinates, restrict, single_affine
+from polydl.poly.sets import header, point_coordinates, restrict, single_affine
 from polydl.poly.tree import Tree
 
 __all__ = ["Redirected", "UnwrittenRead", "ValueViolation", "span", "unwritten_read", "value_violation"]
@@ -88,17 +88,14 @@ def value_violation(
 def _value_violation(
     before: Scop, after: Scop, tree: Tree, accesses: tuple[Redirected, ...]
 ) -> ValueViolation | None:
-    times = _times(before, tree)
     writers = [a for a in accesses if a.before.kind is not AccessKind.READ]
     for reader in accesses:
         if reader.before.kind is AccessKind.WRITE:
             continue
         old = _sources(
-            before, times, reader.statement, reader.before, [(w.statement, w.before) for w in writers]
+            before, tree, reader.statement, reader.before, [(w.statement, w.before) for w in writers]
         )
-        new = _sources(
-            after, times, reader.statement, reader.after, [(w.statement, w.after) for w in writers]
-        )
+        new = _sources(after, tree, reader.statement, reader.after, [(w.statement, w.after) for w in writers])
         lost, gained = old.subtract(new), new.subtract(old)
         if not (lost.is_empty() and gained.is_empty()):
             return _example(before, reader, old, new, lost if not lost.is_empty() else gained)
@@ -113,13 +110,12 @@ def unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None:
 
 @lru_cache(maxsize=1024)
 def _unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None:
-    times = _times(scop, tree)
     accesses = [(s, a) for s in scop.statements for a in s.accesses if a.tensor == tensor]
     writes = [(s.name, a) for s, a in accesses if a.kind is not AccessKind.READ]
     for statement, access in accesses:
         if access.kind is AccessKind.WRITE:
             continue
-        found = _sources(scop, times, statement.name, access, writes).domain()
+        found = _sources(scop, tree, statement.name, access, writes).domain()
         left = islpy.UnionSet.from_set(restrict(scop, statement, ())).subtract(found)
         if not left.is_empty():
             parameters, at = _point(scop, islpy.Set.from_union_set(left).lexmin().sample_point())
@@ -127,47 +123,41 @@ def _unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None
     return None
 
 
-def _times(scop: Scop, tree: Tree) -> islpy.UnionMap:
-    """When every instance runs: a vector, ended by the statement's place in the text.  # { S[..] -> [time] }"""
-    listed = paths(scop, tree)
-    depth = max((len(p.exprs) for p in listed), default=0)
-    names = [s.name for s in scop.statements]
+def _sources(
+    scop: Scop, tree: Tree, statement: str, read: Access, writes: Sequence[tuple[str, Access]]
+) -> islpy.UnionMap:
+    """Every instance that reads, with the instance that has written what it reads.  # { Read[..] -> Write[..] }
+
+    Of the writes to the cell before the read those that no other one comes after: isl's own dataflow analysis loses
+    some where subscripts have remainders.
+    """
+    into: dict[tuple[str, Access], islpy.Map] = {}
+    for write in dict.fromkeys(w for w in writes if w[1].tensor == read.tensor):
+        found = _before(scop, tree, *write, statement, read)
+        if found is not None:
+            into[write] = found
     total = islpy.UnionMap.read_from_str(thread_context(), f"{header(scop.parameters)}{{ }}")
-    for path in listed:
-        padding = (constant(0),) * (depth - len(path.exprs))
-        vector = ", ".join(map(str, (*path.exprs, *padding, constant(names.index(path.statement)))))
-        statement = scop.statement(path.statement)
-        text = (
-            f"{header(scop.parameters)}{{ {statement.name}[{', '.join(statement.iterators)}] -> [{vector}] }}"
-        )
-        part = map_of(text).intersect_domain(restrict(scop, statement, path.conditions))
-        total = total.union(islpy.UnionMap.from_map(part))
+    for write, relation in into.items():
+        for other, later in into.items():
+            covered = _before(scop, tree, *write, *other)
+            if covered is not None:
+                relation = relation.subtract(covered.apply_range(later))
+        total = total.union(islpy.UnionMap.from_map(relation.reverse()))
     return total
 
 
-def _sources(
-    scop: Scop,
-    times: islpy.UnionMap,
-    statement: str,
-    read: Access,
-    writes: Sequence[tuple[str, Access]],
-) -> islpy.UnionMap:
-    """Every instance that reads, with the instance that has written what it reads.  # { Read[..] -> Write[..] }"""
-    sink = islpy.UnionMap.from_map(access_relation(scop, scop.statement(statement), read))
-    source = islpy.UnionMap.read_from_str(thread_context(), f"{header(scop.parameters)}{{ }}")
-    for name, access in writes:
-        if access.tensor == read.tensor:
-            relation = access_relation(scop, scop.statement(name), access)
-            source = source.union(islpy.UnionMap.from_map(relation))
-    info = islpy.UnionAccessInfo.from_sink(sink).set_must_source(source).set_schedule_map(times)
-    try:
-        return info.compute_flow().get_must_dependence().reverse()
-    except islpy.Error as error:  # its budget, or sets with quotients that its dataflow analysis gives up on
-        raise PolyhedralBlowup(
-            f"isl cannot tell which writes {statement} reads of {read.tensor}",
-            why=str(error).splitlines()[0],
-            next="change the storage before splitting loops or folding subscripts",
-        ) from None
+def _before(
+    scop: Scop, tree: Tree, source: str, first: Access, sink: str, second: Access
+) -> islpy.Map | None:
+    """The instances that meet in a cell, the source first; None if there are none.  # { Source[..] -> Sink[..] }"""
+    total: islpy.Map | None = None
+    listed = paths(scop, tree)
+    for p in (p for p in listed if p.statement == source):
+        for q in (q for q in listed if q.statement == sink):
+            part = ordered_pairs(scop, scop.statement(source), first, p, scop.statement(sink), second, q)
+            if part is not None:
+                total = part if total is None else total.union(part)
+    return total
 
 
 def _example(

@@ -117,6 +117,12 @@ class PartialSums(Transform):
                     f"{c.name} reads outside of {stray[1]} in a tile that is not full",
                     next="pack it first, or pad less",
                 )
+        stray = poly.bounds_violation(scop_of(_alone(new, total.name)))
+        if stray is not None:
+            raise NotApplicable(
+                f"{c.target} has no element for the sum of {c.name} where that has no term",
+                next="give the tensor these elements too",
+            )
         tree = _placed(
             schedule, self.loop, c.name, name, (zero.name, total.name), parts, set(reduced), self.memory
         )
@@ -166,7 +172,7 @@ class _Padding:
         """Conditions that keep the tiles of a domain that is no box inside of the tiles of the box around it."""
         found: list[Expr] = []
         for a in c.axes:
-            if a.name in self.sizes and self.moves(a):
+            if self.moves(a):
                 low, high = self.span(scop, c.name, a.name)
                 found += [a.var >= from_affine(low), a.var <= from_affine(high)]
         return tuple(found)
