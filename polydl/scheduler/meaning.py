@@ -6,12 +6,11 @@ order. The judge then compares the schedule with that order, as always.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from polydl import poly
-from polydl.dsl.function import Function
 from polydl.errors import NotApplicable
 from polydl.poly.affine import Affine
 from polydl.poly.model import AccessKind, DependenceKind
@@ -23,6 +22,7 @@ from polydl.poly.tree import (
     Member,
     Selection,
     Tree,
+    children,
     members,
     statements_below,
     walk,
@@ -32,7 +32,7 @@ from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, rename_members, restrict, unique_name
 from polydl.vocabulary import Binding
 
-__all__ = ["Rebase", "nest_of", "part_of", "require_read_before_written", "with_copy_before"]
+__all__ = ["Rebase", "nest_of", "site_of_copy", "with_copy_before"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,25 +94,60 @@ def _plain(tree: Tree) -> bool:
     return True
 
 
-def part_of(function: Function, statement: str) -> tuple[str, ...]:
-    """The statements of the top-level part of the original order that holds `statement`."""
-    order = function.order
-    if order is None:
-        owner = statement.removesuffix("_init") if statement.endswith("_init") else statement
-        return tuple(s.name for s in function.statements() if s.name in (owner, f"{owner}_init"))
-    if isinstance(order, SequenceNode):
-        return next(names for names in map(statements_below, order.children) if statement in names)
-    return tuple(s.name for s in function.statements())
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in an original order, in front of the part of it that holds a statement.
 
-
-def require_read_before_written(
-    scop: poly.Scop, function: Function, reader: str, tensors: Collection[str]
-) -> None:
-    """NotApplicable where `reader` may read, of one of the tensors, what its own part of the program has stored.
-
-    Otherwise all that it reads of them is there when the part begins, and may be copied then.
+    `path` leads to the part, as in `structure.at`; `loops` are around it, `part` are its statements.
     """
-    part = part_of(function, reader)
+
+    path: tuple[int, ...]
+    loops: tuple[Member, ...]
+    part: tuple[str, ...]
+
+
+def sites(order: Tree, statement: str) -> Iterator[Site]:
+    """The places in front of a statement at which others can be put, the outermost first."""
+    path: tuple[int, ...] = ()
+    loops: tuple[Member, ...] = ()
+    node = order
+    if not isinstance(order, SequenceNode):
+        yield Site((), (), statements_below(order))
+    while not isinstance(node, Leaf):
+        if isinstance(node, SequenceNode):
+            k = next(k for k, f in enumerate(node.children) if statement in statements_below(f))
+            yield Site((*path, k), loops, statements_below(node.children[k]))
+        else:
+            k = 0
+            loops += node.members if isinstance(node, Band) else ()
+        path, node = (*path, k), children(node)[k]
+
+
+def site_of_copy(
+    scop: poly.Scop, order: Tree, reader: str, tensors: Collection[str], coordinates: Collection[Affine]
+) -> Site:
+    """The outermost place for a copy of what `reader` reads of some tensors, in loops that `coordinates` are of.
+
+    NotApplicable where the statements between such a place and the read may store to it: a copy would not hold that.
+    """
+    refusal = None
+    for site in sites(order, reader):
+        if not {m.expr(reader) for m in site.loops} <= set(coordinates):
+            break
+        refused = _stored_before_read(scop, order, reader, tensors, site.part)
+        if refused is None:
+            return site
+        refusal = refusal or refused
+    raise refusal or NotApplicable(f"there is no place for a copy in front of {reader}")
+
+
+def _stored_before_read(
+    scop: poly.Scop, order: Tree, reader: str, tensors: Collection[str], part: Collection[str]
+) -> NotApplicable | None:
+    """Why `reader` may read, of one of the tensors, what the part of the program around it has stored; or None.
+
+    Then all that it reads of them is there when the part begins, and may be copied.
+    """
     for tensor in tensors:
         statements = []
         for s in scop.statements:
@@ -120,7 +155,7 @@ def require_read_before_written(
             writes = [replace(a, kind=AccessKind.WRITE) for a in mine if a.kind is not AccessKind.READ]
             reads = [a for a in mine if a.kind is AccessKind.READ] if s.name == reader else []
             if {a.subscripts for a in reads} & {a.subscripts for a in writes}:
-                raise NotApplicable(f"{reader} updates the elements of {tensor} that it reads")
+                return NotApplicable(f"{reader} updates the elements of {tensor} that it reads")
             accesses = (*reads, *writes) if s.name in part else ()
             statements.append(replace(s, accesses=accesses, reduction=None))
         if not any(a.kind is AccessKind.WRITE for s in statements for a in s.accesses):
@@ -128,12 +163,13 @@ def require_read_before_written(
         small = replace(
             scop, tensors=tuple(t for t in scop.tensors if t[0] == tensor), statements=tuple(statements)
         )
-        for d in poly.dependences(small, function.order):
+        for d in poly.dependences(small, order):
             if d.kind is DependenceKind.FLOW and d.sink == reader:
-                raise NotApplicable(
+                return NotApplicable(
                     f"{reader} reads elements of {tensor} that {d.source} has stored in the same nest",
                     why="a copy made before the nest would not hold them",
                 )
+    return None
 
 
 def nest_of(tree: Tree, statement: str, loops: Sequence[tuple[str, Affine]]) -> Tree:
@@ -147,11 +183,38 @@ def nest_of(tree: Tree, statement: str, loops: Sequence[tuple[str, Affine]]) -> 
 
 
 def with_copy_before(
-    order: Tree, reader: str, statement: str, loops: Sequence[tuple[str, Affine]]
-) -> SequenceNode:
-    """The order with a new statement, in loops of its own, right before the top-level part of `reader`."""
-    new = Filter((Selection(statement),), nest_of(order, statement, loops))
-    if isinstance(order, SequenceNode):
-        at = next(k for k, f in enumerate(order.children) if reader in statements_below(f))
-        return SequenceNode((*order.children[:at], new, *order.children[at:]))
-    return SequenceNode((new, Filter(tuple(Selection(s) for s in statements_below(order)), order)))
+    order: Tree, site: Site, reader: str, statement: str, loops: Sequence[tuple[str, Affine, Affine | None]]
+) -> Tree:
+    """The order with a new statement at a site, in loops of its own.
+
+    `loops`: name, coordinate of the new statement, and the one of `reader` that it is equal to, if any.
+    """
+    shared = {m.expr(reader): m for m in site.loops}
+    outer = {same: e for _, e, same in reversed(loops) if same is not None and same in shared}
+    own = [(name, e) for name, e, same in loops if same is None or outer.get(same) != e]
+    new = Filter((Selection(statement),), nest_of(order, statement, own))
+    if not site.path:
+        return SequenceNode((new, Filter(tuple(map(Selection, site.part)), order)))
+
+    def grown(node: Tree, depth: int) -> Tree:
+        k = site.path[depth]
+        match node:
+            case SequenceNode(children=filters) if depth == len(site.path) - 1:
+                return SequenceNode((*filters[:k], new, *filters[k:]))
+            case SequenceNode(children=filters):
+                changed = grown(filters[k], depth + 1)
+                return SequenceNode(
+                    tuple(
+                        changed if n == k and isinstance(changed, Filter) else f
+                        for n, f in enumerate(filters)
+                    )
+                )
+            case Band(members=band, child=child):
+                timed = tuple(replace(m, exprs=(*m.exprs, (statement, outer[m.expr(reader)]))) for m in band)
+                return Band(timed, grown(child, depth + 1))
+            case Filter(selections=selections, child=child):
+                return Filter((*selections, Selection(statement)), grown(child, depth + 1))
+            case _:
+                raise NotApplicable(f"there is no place for {statement} in the original order")
+
+    return grown(order, 0)
