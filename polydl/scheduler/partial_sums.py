@@ -273,15 +273,19 @@ def _chain(tree: Tree, statement: str) -> list[Member]:
 def _around(
     order: Tree, statement: str, zero: str, total: str, parts: Mapping[str, Affine], reduced: set[str]
 ) -> Tree:
-    """The original order with the new statements before and after the outermost reduction loop of the statement."""
+    """The original order with the new statements before and after the outermost reduction loop around the statement
+    alone."""
+    refused = f"the order of {statement} has no loop over its reduction"
     for band in walk(order):
         if not isinstance(band, Band):
             continue
         for m in band.members:
             mine = dict(m.exprs).get(statement)
             if mine is not None and mine.names() & reduced:
-                return _inserted(order, m.name, statement, zero, total, parts, reduced)
-    raise NotApplicable(f"the order of {statement} has no loop over its reduction")
+                if set(statements_below(band)) == {statement}:
+                    return _inserted(order, m.name, statement, zero, total, parts, reduced)
+                refused = f"other statements run inside of loop {m.name}, between the terms of {statement}"
+    raise NotApplicable(refused)
 
 
 def _inserted(
@@ -295,9 +299,14 @@ def _inserted(
 ) -> Tree:
     path, band, k = band_of(order, loop)
     inner: Tree = Band(band.members[k:], band.child)
-    if set(statements_below(inner)) != {statement}:
-        raise NotApplicable(f"other statements run inside of loop {loop}, between the terms of {statement}")
-    own = [(t, dim(t)) for t in parts]
+    around = [m for d in range(len(path)) if isinstance(b := at(order, path[:d]), Band) for m in b.members]
+    outer = {m.expr(statement) for m in (*around, *band.members[:k])}
+    part_of = {e: dim(t) for t, e in parts.items()}
+    if any(e.names() & reduced and e not in part_of for e in outer):
+        raise NotApplicable(
+            f"there are no partial sums of {statement} for each iteration of the loops around {loop}"
+        )
+    own = [(t, dim(t)) for t, e in parts.items() if e not in outer]
     own += [
         (m.name, m.expr(statement))
         for m in _chain(inner, statement)
@@ -313,16 +322,21 @@ def _inserted(
     order = replace_at(order, path, below)
     for depth in range(len(path) + (1 if k else 0)):
         node = at(order, path[:depth])
-        order = replace_at(order, path[:depth], _joined(node, statement, (zero, total)))
+        order = replace_at(order, path[:depth], _joined(node, statement, (zero, total), part_of))
     return order
 
 
-def _joined(node: Tree, statement: str, new: tuple[str, ...]) -> Tree:
-    """A node on the way to a statement, with new ones that run at the same times."""
+def _joined(node: Tree, statement: str, new: tuple[str, ...], part_of: Mapping[Affine, Affine]) -> Tree:
+    """A node on the way to a statement, with new ones that run at the same times; these have axes of their own for the
+    parts of the reduction."""
     match node:
         case Band(members=members, child=child):
             grown = tuple(
-                replace(m, exprs=(*m.exprs, *((n, m.expr(statement)) for n in new))) for m in members
+                replace(
+                    m,
+                    exprs=(*m.exprs, *((n, part_of.get(m.expr(statement), m.expr(statement))) for n in new)),
+                )
+                for m in members
             )
             return Band(grown, child)
         case Filter(selections=selections, child=child):
