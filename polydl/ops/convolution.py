@@ -78,31 +78,47 @@ def _groups(node: OpNode, x: Tensor, w: Tensor, filters: int, depth: int) -> _Gr
     return _Groups(group, filters, depth)
 
 
-def _sum(
+def _placed_sum(
     b: FunctionBuilder,
     name: str,
     outer: Mapping[str, int],
     inner: Mapping[str, int],
     term: Callable[[Named], Expr],
-    into: Tensor | None,
+    into: Tensor,
     place: Callable[[Named], Sequence[Expr]],
-) -> Tensor:
-    """The sum of `term` over the axes `inner` at each point of `outer`; both are functions of named axes."""
-    return b.compute(
-        name,
+    bias: Tensor | None,
+) -> None:
+    """The sum of `term` over the axes `inner` at each point of `outer`, and the bias, at its place in `into`.
+
+    All of `term` and `place` are functions of named axes. The sum has its own axes for subscripts, and its result is
+    written once: a reduction into a place that is computed would go to memory with every term.
+    """
+
+    def at(o: Sequence[Expr]) -> tuple[Expr, ...]:
+        return tuple(place(dict(zip(outer, o, strict=True))))
+
+    if inner:
+        total = b.compute(
+            name,
+            outer,
+            lambda *o: sum_over(inner, lambda *r: term(dict(zip((*outer, *inner), (*o, *r), strict=True)))),
+        )
+    b.compute(
+        f"{into.name}_part",
         outer,
-        lambda *o: sum_over(inner, lambda *r: term(dict(zip((*outer, *inner), (*o, *r), strict=True)))),
+        lambda *o: _biased(total[o] if inner else zero(into.dtype), bias, at(o)),
         into=into,
-        at=None if into is None else lambda *o: place(dict(zip(outer, o, strict=True))),
+        at=lambda *o: at(o),
     )
 
 
-def _with_bias(b: FunctionBuilder, node: OpNode, y: Tensor, bias: Tensor | None) -> Tensor:
-    if bias is None:
-        return y
-    if bias.extents != (y.extents[1],):
-        raise node.invalid(f"a bias {list(bias.extents)} for {y.extents[1]} channels")
-    return pointwise(b, node.output, y.extents, lambda i: y[i] + bias[i[1]])
+def _biased(value: Expr, bias: Tensor | None, index: Sequence[Expr]) -> Expr:
+    return value if bias is None else value + bias[index[1]]
+
+
+def _check_bias(node: OpNode, bias: Tensor | None, filters: int) -> None:
+    if bias is not None and bias.extents != (filters,):
+        raise node.invalid(f"a bias {list(bias.extents)} for {filters} channels")
 
 
 @operator("Conv")
@@ -123,14 +139,21 @@ def convolution(b: FunctionBuilder, node: OpNode, x: Tensor, w: Tensor, bias: Te
         weight = (groups.output(e), e.get("c", as_expr(0)), *(e[r] for r in taps))
         return source[(e["n"], groups.input(e), *read)] * w[weight]
 
-    name = node.output if bias is None else f"{node.output}_sum"
-    into = None
+    size = (x.extents[0], w.extents[0], *(v.output for v in view))
+    _check_bias(node, bias, w.extents[0])
     if "g" in outer:
-        into = b.temporary(name, (x.extents[0], w.extents[0], *(v.output for v in view)), x.dtype)
-    y = _sum(
-        b, name, outer, inner, term, into, lambda e: (e["n"], groups.output(e), *(e[o] for o in spatial))
+        y = b.temporary(node.output, size, x.dtype)
+        _placed_sum(
+            b, f"{node.output}_sum", outer, inner, term, y,
+            lambda e: (e["n"], groups.output(e), *(e[o] for o in spatial)), bias,
+        )  # fmt: skip
+        return y
+    y = b.compute(
+        node.output if bias is None else f"{node.output}_sum",
+        outer,
+        lambda *o: sum_over(inner, lambda *r: term(dict(zip((*outer, *inner), (*o, *r), strict=True)))),
     )
-    return _with_bias(b, node, y, bias)
+    return y if bias is None else pointwise(b, node.output, size, lambda i: _biased(y[i], bias, i))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +211,8 @@ def transposed_convolution(
     source = padded(b, x, [(0, 0), (0, 0), *halo])
     spatial, taps = spatial_axes(len(view)), kernel_axes(len(view))
     size = (x.extents[0], groups.filters * group, *(v.output for v in view))
-    into = b.temporary(node.output if bias is None else f"{node.output}_sum", size, x.dtype)
+    _check_bias(node, bias, size[1])
+    y = b.temporary(node.output, size, x.dtype)
     for box in product(*phases):
         outer = {"n": x.extents[0], **groups.outer, **{o: p.count for o, p in zip(spatial, box, strict=True)}}
         inner = {**groups.inner, **{r: p.taps for r, p in zip(taps, box, strict=True)}}
@@ -206,17 +230,9 @@ def transposed_convolution(
             filter_ = as_expr(0) if groups.depthwise else e["k"]
             return source[(e["n"], channel, *read)] * w[(channel, filter_, *tap)]
 
-        if all(p.taps for p in box):
-            _sum(b, f"{into.name}_phase", outer, inner, term, into, place)
-        else:
-            b.compute(
-                f"{into.name}_zero",
-                outer,
-                lambda *o: zero(x.dtype),
-                into=into,
-                at=lambda *o, outer=outer, place=place: place(dict(zip(outer, o, strict=True))),
-            )
-    return _with_bias(b, node, into, bias)
+        reached = all(p.taps for p in box)
+        _placed_sum(b, f"{y.name}_phase", outer, inner if reached else {}, term, y, place, bias)
+    return y
 
 
 def _transposed_windows(node: OpNode, extents: Sequence[int], kernel: Sequence[int]) -> tuple[Window, ...]:

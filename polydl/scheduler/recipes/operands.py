@@ -84,7 +84,8 @@ def _reductionstorage_block(schedule: Schedule, c: Contraction, e: Expr) -> int:
 
 
 def _depth(e: Expr, c: Contraction) -> int:
-    order = [*c.outer, *c.reduced]
+    """How deep in the nest the innermost loop is that moves a subscript; loops that run once move nothing."""
+    order = [a for a in (*c.outer, *c.reduced) if axis_extent(c.update, a) > 1]
     return max((order.index(a) + 1 for a in order if uses(e, a)), default=0)
 
 
