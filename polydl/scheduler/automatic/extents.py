@@ -29,14 +29,14 @@ _OTHERWISE: Final = 500.0  # of a size that is the extent of no tensor (numbers 
 
 
 @lru_cache(maxsize=64)
-def typical_sizes(scop: Scop, local: frozenset[str] = frozenset()) -> Mapping[str, float]:
+def typical_sizes(scop: Scop, temporary: frozenset[str] = frozenset()) -> Mapping[str, float]:
     """A typical value of each symbolic size: the more dimensions its tensors have, the smaller.
 
-    `local` are tensors that say nothing of sizes: their dimensions are numbers of tiles and windows.
+    `temporary` tensors say nothing of sizes: transformations make them, with dimensions for tiles and windows.
     """
     sizes = dict.fromkeys(scop.parameters, (_OTHERWISE, 0))
     for name, box in scop.tensors:
-        if name in local:
+        if name in temporary:
             continue
         rank = len(box.upper)
         for size in {n for e in box.upper for n in e.names()}:

@@ -19,6 +19,7 @@ from typing import Final
 
 from polydl import poly
 from polydl.dsl.function import Function, StatementDef
+from polydl.dsl.tensor import TensorRole
 from polydl.poly.paths import Path, Position
 from polydl.poly.tree import Member
 from polydl.scheduler.automatic.extents import Loop, axis_extents, loops_on, typical_sizes
@@ -47,8 +48,7 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
     for path in poly.paths(schedule.scop, schedule.tree):
         if statements is None or path.statement in statements:
             seen.setdefault(path.statement, []).append(path)
-    local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
-    sizes = typical_sizes(schedule.scop, frozenset(local))
+    sizes = _sizes(schedule)
     bodies: dict[str, list[StatementDef]] = {}
     for listed in seen.values():
         for loop in {_innermost(path) for path in listed}:
@@ -64,14 +64,19 @@ def predicted_time(schedule: Schedule, target: Target, statements: Collection[st
 
 def least_time(schedule: Schedule, target: Target, statements: Collection[str]) -> float:
     """About how many cycles some statements take at the very least: their arithmetic, all of it in vectors."""
-    local = {node.tensor for node in poly.walk(schedule.tree) if isinstance(node, poly.Allocate)}
-    sizes = typical_sizes(schedule.scop, frozenset(local))
+    sizes = _sizes(schedule)
     total = 0.0
     for s in schedule.function.statements():
         if s.name in statements:
             lanes = target.lanes(schedule.function.tensor(s.target).dtype.bytes)
             total += _CYCLE * prod(axis_extents(s, sizes).values()) / lanes
     return total / max(1, target.cores)
+
+
+def _sizes(schedule: Schedule) -> Mapping[str, float]:
+    """Typical sizes: the same for all schedules of a program, whatever temporary storage they have."""
+    temporary = frozenset(t.name for t in schedule.function.of_role(TensorRole.TEMPORARY))
+    return typical_sizes(schedule.scop, temporary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +139,9 @@ def _tour(
     extents = axis_extents(s, sizes)
     coordinates = loops_on(path, extents)
     loops = [x for x in coordinates if x is not None]
+    storage = {a.tensor: around for around, a in path.allocations}
     references = tuple(
-        reference(a, schedule.function.tensor(a.tensor))
+        reference(a, schedule.function.tensor(a.tensor), storage.get(a.tensor, 0))
         for a in schedule.scop.statement(path.statement).accesses
     )
     way: list[Loop | Position] = []

@@ -70,13 +70,17 @@ def vectors_below(schedule: Schedule, part: Part, target: Target) -> Schedule:
 
 
 def _rows(tree: Tree) -> Iterator[str]:
-    """The loops with one running loop below them in some branches, and no more in any."""
+    """The loops with one running loop below them in some branches, and no more in any.
+
+    Not those in which a statement runs at one iteration only: it would be tested for in each row, and what the others
+    hand on could not stay in registers.
+    """
     for node in walk(tree):
         if isinstance(node, Band):
             deepest = _depth(node.child)
             running = [m for m in node.members if m.binding is Binding.SEQUENTIAL]
             for k, m in enumerate(running):
-                if deepest + len(running) - k - 1 == 1:
+                if deepest + len(running) - k - 1 == 1 and all(e.names() for _, e in m.exprs):
                     yield m.name
 
 

@@ -42,7 +42,10 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An access of a statement: `subscripts[d]` as coefficients of axes, without what is constant."""
+    """An access of a statement: `subscripts[d]` as coefficients of axes, without what is constant.
+
+    `around`: so many coordinates are outside of the tensor's storage; each of their iterations uses the same memory.
+    """
 
     tensor: str
     element: int  # bytes
@@ -50,6 +53,7 @@ class Reference:
     constants: tuple[int, ...]
     written: bool
     near: frozenset[str] = frozenset()  # axes with neighbours close together in the tensor's own layout
+    around: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Walk:
     references: tuple[Reference, ...]
 
 
-def reference(access: Access, tensor: Tensor) -> Reference:
+def reference(access: Access, tensor: Tensor, around: int = 0) -> Reference:
     """An access as the model sees it; a data-dependent subscript counts as the same everywhere."""
     subscripts, constants = [], []
     for e in access.subscripts:
@@ -74,6 +78,7 @@ def reference(access: Access, tensor: Tensor) -> Reference:
         tuple(constants),
         written,
         _near(access, tensor),
+        around,
     )
 
 
@@ -152,19 +157,8 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
     """What the loops from `depth` on touch: boxes, those with the same place in the outer loops united."""
     found: dict[tuple[str, tuple[frozenset[tuple[int, float]], ...]], _Region] = {}
     for w in walks:
-        width: dict[str, float] = {}
-        outside: dict[str, list[tuple[int, float]]] = {}
-        last = ""
-        for d, c in enumerate(w.coordinates):
-            if not isinstance(c, Loop) or not c.axis:
-                continue
-            if d >= depth:
-                width[c.axis] = width.get(c.axis, 0.0) + (c.trips - 1) * c.step
-                if c.member.binding in (Binding.SEQUENTIAL, Binding.PARALLEL):
-                    last = c.axis
-            else:
-                outside.setdefault(c.axis, []).append((d, c.step))
         for r in w.references:
+            width, outside, last = _moves(w, depth, r.around)
             signs, low, high = [], [], []
             for terms, start in zip(r.subscripts, r.constants, strict=True):
                 spread = [c * width.get(axis, 0.0) for axis, c in terms]
@@ -185,6 +179,28 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
                 old.written = old.written or r.written
                 old.contiguous = old.contiguous and ordered
     return list(found.values())
+
+
+def _moves(
+    walk: Walk, depth: int, around: int
+) -> tuple[dict[str, float], dict[str, list[tuple[int, float]]], str]:
+    """How far the loops from `depth` on move each axis, where those before stand, and the axis of the innermost loop.
+
+    The first `around` coordinates are left out: they are outside of the storage and choose no memory.
+    """
+    width: dict[str, float] = {}
+    outside: dict[str, list[tuple[int, float]]] = {}
+    last = ""
+    for d, c in enumerate(walk.coordinates):
+        if not isinstance(c, Loop) or not c.axis:
+            continue
+        if d >= depth and c.member.binding in (Binding.SEQUENTIAL, Binding.PARALLEL):
+            last = c.axis
+        if d >= max(depth, around):
+            width[c.axis] = width.get(c.axis, 0.0) + (c.trips - 1) * c.step
+        elif d >= around:
+            outside.setdefault(c.axis, []).append((d, c.step))
+    return width, outside, last
 
 
 def _bytes(walks: Sequence[Walk], depth: int, line: int) -> float:
