@@ -27,11 +27,12 @@ __all__ = [
 
 _REUSES = 4  # of a packed element, below which packing does not pay
 _PAGE = 4096  # bytes
-# Measured on Zen 5, one thread: with 4096 bytes resnet18 and resnet50 take 2.7 % less time, mobilenet_v2 4.4 %,
-# densenet121 1.3 %; with 2048 bytes resnet50 takes 1 % more than with 4096, with 8192 the same.
+# Measured on Zen 5, one thread: resnet50 takes 2.7 % less time with 4096 bytes, 1 % more than that with 2048, the same
+# with 8192; resnet18 1.7 %, mobilenet_v2 up to 4.4 %.
 _AHEAD = 4096  # bytes
-# Tiles of pixels for one panel, above which waiting for it is lost in the noise (asking costs up to 1 % of a tile).
-_WAITS = 400
+# Tiles of pixels for one panel, above which asking costs as much as waiting: products of 56 and 73 tiles on weights
+# that are still in the second-level cache take 3 to 4 % more time with it.
+_WAITS = 32
 
 
 @dataclass(frozen=True, slots=True)
