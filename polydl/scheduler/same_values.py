@@ -54,14 +54,24 @@ def _meaning(function: Function, stored: set[str]) -> Meaning:
     stores = tuple(store for s in function.statements() for store in _stores(s, stored))
     results = tuple(t.name for t in function.tensors if t.role in (TensorRole.OUTPUT, TensorRole.INOUT))
     neutral: set[tuple[str, Value]] = set()
-    ops = {s.op for s in function.statements() if isinstance(s.op, str)}
+    ops = {s.op for s in function.statements() if s.op is not None and _single(s)}
     for s in function.statements():
         if isinstance(s.value, Const):
             for op in ops:
                 nothing = identity(op, s.value.dtype).value
                 if s.value.value == nothing:  # of a sum also -0.0
-                    neutral.add((op, _value(s.value, stored)))
+                    neutral.add((_spelled(op), _value(s.value, stored)))
     return Meaning(scop, original_order(function), stores, results, frozenset(neutral))
+
+
+def _single(s: StatementDef) -> bool:
+    """Whether a reduction is of single values that may be combined in any order, so that it can be taken apart."""
+    return s.op is not None and commutes(s.op) and len(s.targets) == 1
+
+
+def _spelled(op: str | Combiner) -> str:
+    """The operator by what it does: two of a user's may have one name."""
+    return op if isinstance(op, str) else f"{op.name}: {op.left}, {op.right} -> {op.results}"
 
 
 def _stores(s: StatementDef, stored: set[str]) -> list[Store]:
@@ -71,7 +81,7 @@ def _stores(s: StatementDef, stored: set[str]) -> list[Store]:
         subscripts = tuple(map(to_affine, place.index))
         access = Access(AccessKind.UPDATE if free else AccessKind.WRITE, place.target, subscripts)
         value = _value(place.value, stored)
-        if isinstance(s.op, Combiner):
+        if isinstance(s.op, Combiner) and not _single(s):
             # each result depends on all the values and on what all the places hold
             old = (
                 ()
@@ -80,8 +90,10 @@ def _stores(s: StatementDef, stored: set[str]) -> list[Store]:
                     Read(Access(AccessKind.READ, t.target, tuple(map(to_affine, t.index)))) for t in s.targets
                 )
             )
-            value = Apply((str(s.op), number), (*old, *(_value(v, stored) for v in s.values)))
-        found.append(Store(s.name, number, access, value, str(s.op) if free else ""))
+            value = Apply((_spelled(s.op), number), (*old, *(_value(v, stored) for v in s.values)))
+        found.append(
+            Store(s.name, number, access, value, _spelled(s.op) if s.op is not None and free else "")
+        )
     return found
 
 

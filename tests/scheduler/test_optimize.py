@@ -1,6 +1,10 @@
 """Automatic schedules: legal, right, replayable, and never one predicted slower than the order as written."""
 
+# ruff: noqa: F821, UP037
+# mypy: disable-error-code="name-defined, valid-type"
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -74,3 +78,21 @@ def test_the_decorator_optimises_on_request() -> None:
     data = kernel.data("SMALL")
     program(**data)
     assert difference(kernel, kernel.data("SMALL"), data, reference(kernel, "SMALL")) < kernel.tolerance
+
+
+def _summed_in_scalars(x: "f64[N]", y: "f64[N]") -> None:
+    for i in range(N):
+        w = 0.0
+        for j in range(N):
+            v = 0.0
+            for k in range(j, N):
+                v += x[k] * x[k - j]
+            w += v * x[i]
+        y[i] = w
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_temporaries_grow_no_faster_than_the_programs_arrays(threads: int) -> None:
+    program = loops(_summed_in_scalars)
+    chosen = optimize(program.function, replace(program.target, cores=threads))
+    assert all(len(t.shape) <= 1 for t in chosen.function.tensors)

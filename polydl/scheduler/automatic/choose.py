@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from polydl.dsl.function import Function
+from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
-from polydl.poly.tree import members, statements_below
+from polydl.ir.expr import Const
+from polydl.poly.tree import Allocate, members, statements_below, walk
 from polydl.scheduler.automatic.blocked import blocked
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
@@ -74,6 +76,8 @@ def optimize(
     least = _MARGIN * predicted_time(best, target)
     enough = _ENOUGH * least_time(best, target, [s.name for s in function.statements()])
     for candidate in candidates(function, target, reassociate=reassociate, operations=operations):
+        if not _modest(candidate, function):
+            continue
         time = predicted_time(candidate, target)
         if time < least:
             best, least = candidate, time
@@ -88,6 +92,19 @@ def _shared_or_not(plain: Schedule, best: Schedule, target: Target) -> Schedule:
     if serial is None or _SHARED * predicted_time(serial, target) > predicted_time(best, target):
         return best
     return serial
+
+
+def _modest(schedule: Schedule, original: Function) -> bool:
+    """Whether temporary storage grows no faster with the sizes than the tensors of the program do: what fits the
+    memory should still fit it. Storage inside of loops is as large as a tile."""
+    inside = {node.tensor for node in walk(schedule.tree) if isinstance(node, Allocate)}
+    most = max(map(_symbolic_extents, original.tensors), default=0)
+    temporaries = schedule.function.of_role(TensorRole.TEMPORARY)
+    return all(_symbolic_extents(t) <= most for t in temporaries if t.name not in inside)
+
+
+def _symbolic_extents(tensor: Tensor) -> int:
+    return sum(not isinstance(e, Const) for e in tensor.shape)
 
 
 def candidates(

@@ -21,12 +21,15 @@ __all__ = ["point_places"]
 
 def point_places(schedule: Schedule) -> Schedule:
     """The schedule with a place for each iteration of all loops around a sequence, innermost sequences first, for every
-    temporary scalar that is stored to in it and whose values do not leave the iteration; itself where there is none."""
+    temporary scalar that is stored to in it and whose values do not leave the iteration; itself where there is none.
+
+    A scalar that has got places in an inner sequence needs none in the outer ones.
+    """
     scalars = [t.name for t in schedule.function.tensors if t.role is TensorRole.TEMPORARY and not t.shape]
     for loops, inside in _sequences(schedule.tree, ()):
         stored = {s.target for s in schedule.function.statements() if s.name in inside}
         for name in scalars:
-            if name in stored:
+            if name in stored and not schedule.function.tensor(name).shape:
                 schedule = attempt(schedule, Expand(name, loops)) or schedule
     return schedule
 

@@ -11,20 +11,17 @@ read stays in the second-level cache. Full tiles are separated from the others, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isqrt
 from typing import Final
 
-from polydl.dsl.function import StatementDef
-from polydl.ir.expr import Load
-from polydl.poly.affine import dim
-from polydl.poly.tree import Member
 from polydl.scheduler.affine_order import SeparateTiles
+from polydl.scheduler.automatic.apart import axis_of
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
+from polydl.scheduler.automatic.updates import update_of
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.recipes.common import attempt, reads, uses
-from polydl.scheduler.recipes.written import parallel, row_stride, vectorised
+from polydl.scheduler.recipes.written import parallel, vectorised
 from polydl.scheduler.schedule import Schedule, Transform
 from polydl.targets import Target
 
@@ -32,14 +29,6 @@ __all__ = ["register_tiles"]
 
 _VECTORS: Final = 2  # of columns: tiles of 14x2 vectors reach the multiply-add peak
 _TYPICAL: Final = 1024  # extent assumed of symbolic axes when the cache is shared out
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    rows: str  # axis
-    columns: str
-    reduced: str
-    lanes_along_reduction: bool
 
 
 def register_tiles(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
@@ -63,18 +52,18 @@ def _register_tile(schedule: Schedule, names: tuple[str, ...], target: Target) -
     if len(statements) != 1 or not schedule.reassociate:
         return None
     s = schedule.statement(statements.pop())
-    loop_of = _axes(loops, s)
-    shape = _shape(schedule, s, loop_of, len(loops))
-    if shape is None:
+    update = update_of(schedule, s.name, names)
+    if update is None:
         return None
     size = max(schedule.function.tensor(s.target).dtype.bytes, *(x.dtype.bytes for x in reads(s)))
     lanes = target.lanes(size)
     panel = _panel(target, size, lanes)
-    p, q, k = (loop_of[a] for a in (shape.rows, shape.columns, shape.reduced))
+    p, q, k = update.rows, update.columns, update.reduced
     others = tuple(n for n in names if n not in (p, q, k))
-    operands = len([x for x in reads(s) if uses_any(x, shape.columns)])
+    along = axis_of(schedule.member(q).expr(s.name))
+    operands = sum(any(uses(i, along) for i in x.index) for x in reads(s))
     cut: list[Transform]
-    if shape.lanes_along_reduction:
+    if update.lanes_along_reduction:
         rows = max(2, isqrt(target.vector_registers - 4) - 1 if operands == 1 else 3)
         cut = [Split(k, panel), Split(f"{k}.i", lanes), Split(p, rows), Split(q, rows)]
         order = (*others, f"{k}.o", f"{p}.o", f"{q}.o", f"{k}.i.o", f"{p}.i", f"{q}.i", f"{k}.i.i")
@@ -107,49 +96,3 @@ def _panel(target: Target, size: int, lanes: int) -> int:
     """How much of the reduction one pass takes: its panel of a typical operand fills the second-level cache."""
     fitting = target.l2_bytes // (size * _TYPICAL)
     return max(8, fitting // 8) * 8 if lanes <= 8 else max(lanes, fitting // lanes * lanes)
-
-
-def _axes(loops: list[Member], s: StatementDef) -> dict[str, str]:
-    """The loop that runs over each axis."""
-    found = {}
-    for a in s.axes:
-        for m in loops:
-            if m.expr(s.name) == dim(a.name):
-                found[a.name] = m.name
-    return found
-
-
-def uses_any(x: Load, axis: str) -> bool:
-    """Whether an element depends on an axis."""
-    return any(uses(i, axis) for i in x.index)
-
-
-def _shape(schedule: Schedule, s: StatementDef, loop_of: dict[str, str], count: int) -> _Shape | None:
-    """The axes of the tile, or None where the statement is no update that a tile suits."""
-    if s.op is None or len(loop_of) != count or len(loop_of) < 3:
-        return None
-    stored = [a for a in loop_of if any(uses(i, a) for i in s.index)]
-    reduced = [a for a in loop_of if a not in stored]
-    operands = reads(s)
-    if not reduced or len(stored) < 2:
-        return None
-    for v in (a for a in stored if row_stride(s.index, a) == 1):
-        strides = [row_stride(x.index, v) for x in operands]
-        rows = [a for a in stored if a != v and any(not uses_any(x, a) and uses_any(x, v) for x in operands)]
-        if None not in strides and 1 in strides and rows:
-            return _Shape(rows[-1], v, reduced[-1], False)
-    for k in reduced:
-        strides = [row_stride(x.index, k) for x in operands]
-        if None in strides or strides.count(1) < 2:
-            continue
-        pairs = [
-            (p, q)
-            for p in stored
-            for q in stored
-            if p != q
-            and any(uses_any(x, p) and not uses_any(x, q) for x in operands)
-            and any(uses_any(x, q) and not uses_any(x, p) for x in operands)
-        ]
-        if pairs:
-            return _Shape(*pairs[0], k, True)
-    return None

@@ -42,7 +42,10 @@ class Update:
 
 
 def update_of(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> Update | None:
-    """How the statement is a sum of products over `loops`; None where it is none that a register tile suits."""
+    """How the statement is a sum of products over `loops`; None where it is none that a register tile suits.
+
+    Of several reductions, lanes go along the first that suits; otherwise the innermost is the one of the tile.
+    """
     s = schedule.statement(statement)
     times = {n: schedule.member(n).expr(statement) for n in loops}
     loop_of = {axis_of(_upwards(e)): n for n, e in times.items()}
@@ -51,23 +54,22 @@ def update_of(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> Upd
         return None
     stored = [a for a in loop_of if any(uses(i, a) for i in s.index)]
     reduced = [a for a in loop_of if a not in stored]
-    if len(stored) < 2 or len(reduced) != 1:
+    if len(stored) < 2 or not reduced or downwards & set(reduced):
         return None
-    k, operands = reduced[0], reads(s)
-    if k in downwards:
-        return None
+    operands = reads(s)
     for v in (a for a in stored if row_stride(s.index, a) == 1 and a not in downwards):
         strides = [row_stride(x.index, v) for x in operands]
         rows = [a for a in stored if a != v and any(not _uses(x, a) and _uses(x, v) for x in operands)]
         if None not in strides and 1 in strides and rows:
-            return Update(loop_of[rows[-1]], loop_of[v], loop_of[k], False)
-    strides = [row_stride(x.index, k) for x in operands]
-    if None in strides or strides.count(1) < 2:
-        return None
-    for p in stored:
-        for q in stored:
-            if p != q and _alone(operands, p, q) and _alone(operands, q, p):
-                return Update(loop_of[p], loop_of[q], loop_of[k], True)
+            return Update(loop_of[rows[-1]], loop_of[v], loop_of[reduced[-1]], False)
+    for k in reduced:
+        strides = [row_stride(x.index, k) for x in operands]
+        if None in strides or strides.count(1) < 2:
+            continue
+        for p in stored:
+            for q in stored:
+                if p != q and _alone(operands, p, q) and _alone(operands, q, p):
+                    return Update(loop_of[p], loop_of[q], loop_of[k], True)
     return None
 
 
