@@ -14,6 +14,7 @@ import islpy
 
 from polydl.poly.explain import smallest_point
 from polydl.poly.flow import Apply, Flow, Read, Sources, Store, Value, joined
+from polydl.poly.isl import least
 from polydl.poly.sets import access_relation
 
 __all__ = [
@@ -137,7 +138,7 @@ def _sum(
 
 def different(a: Node, b: Node, points: islpy.Set | None = None) -> Different:
     where = a.at.domain() if points is None or points.is_empty() else points
-    single = islpy.Set.from_point(where.lexmin().sample_point() if _bounded(where) else where.sample_point())
+    single = islpy.Set.from_point(least(where).sample_point() if _bounded(where) else where.sample_point())
     names = dict.fromkeys(
         n.statement if isinstance(n, Spelled) else n.store.statement
         for n in (a, b)

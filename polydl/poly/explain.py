@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import islpy
 
+from polydl.poly.isl import least
 from polydl.poly.model import Dependence, Scop, Statement
 from polydl.poly.sets import point_coordinates
 from polydl.poly.signs import Meeting
@@ -123,7 +124,7 @@ def smallest_point(relation: islpy.Map) -> tuple[dict[str, int], tuple[int, ...]
     bounded = moved.dim(islpy.dim_type.set) == 0 or all(
         moved.dim_min_val(k).is_int() for k in range(moved.dim(islpy.dim_type.set))
     )
-    numbers = point_coordinates(moved.lexmin() if bounded else moved, 0)
+    numbers = point_coordinates(least(moved) if bounded else moved, 0)
     return dict(zip(names, numbers, strict=False)), numbers[count:]
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_OPERATIONS",
     "budget",
     "guarded",
+    "least",
     "map_of",
     "operations_spent",
     "remember_map",
@@ -127,6 +128,17 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return call
+
+
+def least(points: islpy.Set) -> islpy.Set:
+    """The lexicographically smallest of some points, as an example to show; all of them where isl fails to find it
+    ("affine expression involves some of the domain dimensions", of sets that it splits into factors)."""
+    try:
+        return points.lexmin()
+    except islpy.Error:
+        if _exhausted():
+            raise
+        return points
 
 
 def _parsed(kind: str, text: str, parse: Callable[[islpy.Context, str], object]) -> object:

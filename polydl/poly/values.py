@@ -15,7 +15,7 @@ import islpy
 
 from polydl.poly.affine import Affine, constant
 from polydl.poly.dependences import ordered_pairs
-from polydl.poly.isl import guarded, map_of, thread_context
+from polydl.poly.isl import guarded, least, map_of, thread_context
 from polydl.poly.model import Access, AccessKind, Scop
 from polydl.poly.paths import paths
 from polydl.poly.sets import header, point_coordinates, restrict, single_affine
@@ -118,7 +118,7 @@ def _unwritten_read(scop: Scop, tree: Tree, tensor: str) -> UnwrittenRead | None
         found = _sources(scop, tree, statement.name, access, writes).domain()
         left = islpy.UnionSet.from_set(restrict(scop, statement, ())).subtract(found)
         if not left.is_empty():
-            parameters, at = _point(scop, islpy.Set.from_union_set(left).lexmin().sample_point())
+            parameters, at = _point(scop, least(islpy.Set.from_union_set(left)).sample_point())
             return UnwrittenRead(parameters, statement.name, at)
     return None
 
@@ -163,7 +163,7 @@ def _before(
 def _example(
     scop: Scop, reader: Redirected, old: islpy.UnionMap, new: islpy.UnionMap, different: islpy.UnionMap
 ) -> ValueViolation:
-    point = islpy.Set.from_union_set(different.domain()).lexmin()
+    point = least(islpy.Set.from_union_set(different.domain()))
     parameters, at = _point(scop, point.sample_point())
     here = islpy.UnionSet.from_set(islpy.Set.from_point(point.sample_point()))
     wanted, found = (_first(scop, here.apply(sources)) for sources in (old, new))
