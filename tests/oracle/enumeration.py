@@ -161,7 +161,15 @@ class Touch:
 
 
 def touches(s: StatementDef, values: Values) -> Iterator[tuple[str, tuple[int, ...], bool, str]]:
-    """The cells that an instance accesses: tensor, subscripts, whether it writes, the operator that it updates by.
+    """The cells that an instance accesses: tensor, subscripts, whether it writes, the operator that it updates by."""
+    op, value = _update(s)
+    for load in _loads(value):
+        yield load.buffer, _cell(load.index, values), False, ""
+    yield s.target, _cell(s.index, values), True, op
+
+
+def _update(s: StatementDef) -> tuple[str, Expr]:
+    """The operator that a statement updates its cell by ("": it does not), and with what.
 
     So does an assignment of the old contents combined with something else, where each axis has a subscript to itself:
     no two of its instances meet in a cell.
@@ -171,10 +179,8 @@ def touches(s: StatementDef, values: Values) -> Iterator[tuple[str, tuple[int, .
         old = Load(s.target, s.index, value.dtype)
         alone = {name for e in s.index if (name := _only_name(e))}
         if {a.name for a in s.axes} <= alone and old in (value.a, value.b):
-            op, value = value.op, value.b if value.a == old else value.a
-    for load in _loads(value):
-        yield load.buffer, _cell(load.index, values), False, ""
-    yield s.target, _cell(s.index, values), True, op
+            return value.op, value.b if value.a == old else value.a
+    return op, value
 
 
 def _only_name(e: Expr) -> str:
@@ -381,10 +387,10 @@ def outcome(
     for r in order:
         s = r.statement
         cell = _cell(s.index, r.values)
-        new = value(s.value, r)
-        if s.op is not None:
-            assert isinstance(s.op, str)
-            new = terms.combined(s.op, load(s.target, cell, r), new)
+        op, operand = _update(s)
+        new = value(operand, r)
+        if op:
+            new = terms.combined(op, load(s.target, cell, r), new)
         memory[s.target, r.places.get(s.target), cell] = new
     results = (TensorRole.OUTPUT, TensorRole.INOUT)
     found = {(tensor, cell): v for (tensor, _, cell), v in memory.items() if roles[tensor] in results}
