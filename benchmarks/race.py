@@ -100,7 +100,8 @@ class Worker:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # a request that could not be sent
+                    pipe.close()
 
     def __enter__(self) -> Worker:
         return self

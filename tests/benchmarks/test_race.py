@@ -77,6 +77,14 @@ def test_a_worker_is_stopped_between_requests_and_its_death_is_told() -> None:
             worker.ask({"do": "time", "seconds": 0.001, "least": 1})
 
 
+def test_a_request_to_a_worker_that_is_gone_says_so_and_leaves_nothing_open() -> None:
+    with Worker("peak", 1) as worker:
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(PeerFailed, match="died"):
+            worker.ask({"do": "time", "seconds": 0.001, "least": 1})
+
+
 def test_nothing_of_a_peer_survives_its_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer may fork (OpenVINO's telemetry does, now and then); its children end with its worker."""
     forking = tmp_path / "python"
