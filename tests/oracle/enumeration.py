@@ -168,17 +168,17 @@ def touches(s: StatementDef, values: Values) -> Iterator[tuple[str, tuple[int, .
     yield s.target, _cell(s.index, values), True, op
 
 
-def _update(s: StatementDef) -> tuple[str, Expr]:
+def _update(s: StatementDef, alone: bool = True) -> tuple[str, Expr]:
     """The operator that a statement updates its cell by ("": it does not), and with what.
 
     So does an assignment of the old contents combined with something else, where each axis has a subscript to itself:
-    no two of its instances meet in a cell.
+    no two of its instances meet in a cell (with `alone`; what is computed is a sum in any case).
     """
     op, value = s.op if isinstance(s.op, str) else "", s.value
     if isinstance(value, Binary) and not op and value.op in ("add", "mul", "min", "max"):
         old = Load(s.target, s.index, value.dtype)
-        alone = {name for e in s.index if (name := _only_name(e))}
-        if {a.name for a in s.axes} <= alone and old in (value.a, value.b):
+        chosen = {name for e in s.index if (name := _only_name(e))}
+        if old in (value.a, value.b) and (not alone or {a.name for a in s.axes} <= chosen):
             return value.op, value.b if value.a == old else value.a
     return op, value
 
@@ -387,7 +387,7 @@ def outcome(
     for r in order:
         s = r.statement
         cell = _cell(s.index, r.values)
-        op, operand = _update(s)
+        op, operand = _update(s, alone=False)
         new = value(operand, r)
         if op:
             new = terms.combined(op, load(s.target, cell, r), new)
