@@ -30,7 +30,7 @@ from polydl.targets import Target
 __all__ = ["ready_updates"]
 
 # Cells on the side of a tile: small, for what is left in it waits for every single addition, and whole register tiles.
-# Measured on N = 2500, float64: 400 ms with 16, 450 with 32, 540 with 48.
+# Single runs at N = 2500, float64, on a machine with other work: 400 ms with 16, 450 with 32, 540 with 48.
 _SIDE: Final = 16
 _REDUCED: Final = 48  # of the reduction at once: each panel of the operands stays in the first-level cache
 
