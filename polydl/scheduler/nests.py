@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 
 from polydl.dsl.polyhedral import to_affine
 from polydl.errors import NotApplicable
@@ -15,7 +16,7 @@ from polydl.poly.tree import Sequence as SequenceNode
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.structure import at, band_of, normalise, replace_at, unique_name
 
-__all__ = ["Nest", "Place", "insert", "place_of", "window"]
+__all__ = ["Nest", "Place", "Window", "insert", "place_of", "window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,27 @@ class Place:
 
     around: tuple[Member, ...]
     exprs: tuple[Affine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The subscripts of one dimension that one iteration of a place reads: `base + step * [0, extent)`.
+
+    `base` is over the place's coordinates; in all iterations it has the same remainder by `step`, `first`.
+    """
+
+    base: Affine
+    extent: int
+    step: int = 1
+
+    @property
+    def first(self) -> int:
+        return self.base.constant % self.step
+
+    @property
+    def hull(self) -> Window:
+        """All subscripts from the first to the last."""
+        return Window(self.base, (self.extent - 1) * self.step + 1)
 
 
 def place_of(tree: Tree, loop: str, statement: str) -> Place:
@@ -95,14 +117,15 @@ def insert(
 
 def window(
     schedule: Schedule, reader: str, reads: Sequence[Load], place: Place, names: Sequence[str]
-) -> list[tuple[Affine, int]]:
-    """Per dimension of the tensor read, the lowest subscript in one iteration of the place (over `names`, its
-    coordinates) and the extent. NotApplicable where that is not a box of constant size."""
+) -> list[Window]:
+    """Per dimension of the tensor read, the subscripts in one iteration of the place (over `names`, its coordinates).
+    NotApplicable where that is not a box of constant size."""
     ranges = schedule.axis_ranges(reader)
     tensor = reads[0].buffer
-    windows: list[tuple[Affine, int]] = []
+    windows: list[Window] = []
     for k in range(len(reads[0].index)):
         spans = []
+        step = 0  # the greatest common divisor of the distances between subscripts
         for read in reads:
             subscript = to_affine(read.index[k])
             if subscript is None:
@@ -121,6 +144,7 @@ def window(
                     start, end = ranges[atom]
                     fixed = Affine((), start), end - start + 1
                 low, width = low + fixed[0] * c, width + c * (fixed[1] - 1)
+                step = gcd(step, c) if fixed[1] > 1 else step
             spans.append((low, width))
         base = spans[0][0]
         offsets = [s[0] - base for s in spans]
@@ -128,7 +152,10 @@ def window(
             raise NotApplicable(f"the reads of {tensor} in {reader} are not a constant distance apart")
         first = min(o.constant for o in offsets)
         last = max(o.constant + s[1] for o, s in zip(offsets, spans, strict=True))
-        windows.append((base + first, last - first))
+        step = gcd(step, *(o.constant for o in offsets)) or 1
+        if any(c % step for _, c in base.terms):
+            step = 1
+        windows.append(Window(base + first, (last - first - 1) // step + 1, step))
     return windows
 
 

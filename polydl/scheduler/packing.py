@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from polydl import poly
 from polydl.dsl.function import Axis, Computation, Function
-from polydl.dsl.polyhedral import from_affine, loads
-from polydl.dsl.tensor import Layout, Tensor, TensorRole
+from polydl.dsl.polyhedral import from_affine, loads, to_affine
+from polydl.dsl.tensor import Layout, Tensor, TensorRole, numbers
 from polydl.errors import NotApplicable
 from polydl.ir.expr import (
     Binary,
@@ -24,12 +24,12 @@ from polydl.ir.expr import (
     transform,
     walk,
 )
-from polydl.poly.affine import Affine, dim
+from polydl.poly.affine import dim
 from polydl.poly.projection import image
 from polydl.poly.tree import Allocate
 from polydl.scheduler.compute import fresh_name, with_temporary
 from polydl.scheduler.meaning import site_of_copy, with_copy_before
-from polydl.scheduler.nests import Nest, Place, insert, place_of, window
+from polydl.scheduler.nests import Nest, Place, Window, insert, place_of, window
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.vocabulary import Memory
 
@@ -42,9 +42,11 @@ class Pack(Transform):
 
     rewrite:  band(…, L, rest)  ->  band(…, L, allocate(P, sequence(copy P[L…, x] = T[x], rest reading P)))
     The copy is an ordinary computation whose domain includes the tile coordinates; `layout` (over T's dimensions) is
-    the order of the copy. Its loops are named `P.x0`, `P.x1`, …. With `scaled`, scalars and constants that are combined
-    with the element before anything else are combined with it in the copy: `P[x] = a * T[x]` for `a * T[x] * y`. Of
-    several different reads of T, `read` chooses one (-1: all, which then lie a constant distance apart).
+    the order of the copy. Where only every s-th subscript of a dimension is read, the copy has those alone, side by
+    side: `P[x] = T[s * x + r]`, and the layout counts them. Its loops are named `P.x0`, `P.x1`, …. With `scaled`,
+    scalars and constants that are combined with the element before anything else are combined with it in the copy:
+    `P[x] = a * T[x]` for `a * T[x] * y`. Of several different reads of T, `read` chooses one (-1: all, which then lie a
+    constant distance apart).
     legal if: T is not written between the copy and its reads (the judge sees the copy as any other statement); in the
     original order the copy is made before a nest of the reader, at the outermost place where that does not store to
     what is copied before it is read (checked here)
@@ -81,15 +83,23 @@ class Pack(Transform):
             sources = dict.fromkeys(x.buffer for x in loads(copied))
             site = site_of_copy(schedule.scop, function.order, self.statement, sources, place.exprs)
         coordinates = [f"t{i}" for i in range(len(place.around))]
-        box = window(schedule, self.statement, reads, place, coordinates)
         name = fresh_name(function, self.name or f"{self.tensor}_packed")
         tensor = function.tensor(self.tensor)
+        box = [
+            w if all(isinstance(e, Const) for e in ends) else w.hull
+            for w, *ends in zip(
+                window(schedule, self.statement, reads, place, coordinates),
+                tensor.origin,
+                tensor.shape,
+                strict=True,
+            )
+        ]
         axes = tile_axes(schedule, place, coordinates, self.statement)
         copy, packed = _copy(tensor, name, axes, box, self.layout, copied)
         if any(schedule.member_range(m.name) is None for m in place.around):
             needed = image(schedule.scop, self.statement, place.exprs, tuple(coordinates))
             copy = replace(copy, conditions=(*copy.conditions, *(from_affine(e) >= 0 for e in needed)))
-        changed = redirected(reader, self.tensor, name, place, parts)
+        changed = redirected(reader, self.tensor, name, place, parts, [w.step for w in box])
         new = with_computation(function, reader.name, (copy, changed), packed)
         loops = tuple((f"{name}.{a.name}", dim(a.name)) for a in copy.axes)
         if new.order is not None and site is not None:
@@ -134,18 +144,29 @@ def _scaled(value: Expr, read: Load) -> Expr:
 
 
 def redirected(
-    reader: Computation, tensor: str, new: str, place: Place, parts: Collection[Expr] | None = None
+    reader: Computation,
+    tensor: str,
+    new: str,
+    place: Place,
+    parts: Collection[Expr] | None = None,
+    steps: Sequence[int] = (),
 ) -> Computation:
     """The computation with its reads of `tensor` going to the part of `new` that belongs to its tile.
 
-    `parts`: the expressions, each around one read, that are read there instead (default: all reads).
+    `parts`: the expressions, each around one read, that are read there instead (default: all reads). `steps`: per
+    dimension how far apart the subscripts are that `new` has side by side (default: 1 each).
     """
     prefix = tuple(from_affine(e) for e in place.exprs)
+
+    def dense(e: Expr, step: int) -> Expr:
+        subscript = to_affine(e) if step > 1 else None
+        return e if subscript is None else from_affine(subscript // step)
 
     def redirect(e: Expr) -> Expr:
         if (isinstance(e, Load) and e.buffer == tensor) if parts is None else e in parts:
             read = next(x for x in loads(e) if x.buffer == tensor)
-            return Load(new, (*prefix, *read.index), e.dtype)
+            index = map(dense, read.index, steps or (1,) * len(read.index))
+            return Load(new, (*prefix, *index), e.dtype)
         return map_children(e, redirect)
 
     return replace(reader, value=redirect(reader.value))
@@ -165,7 +186,7 @@ def _copy(
     tensor: Tensor,
     name: str,
     prefix: list[Axis],
-    window: list[tuple[Affine, int]],
+    box: list[Window],
     layout: Layout | None,
     copied: Expr,
 ) -> tuple[Computation, Tensor]:
@@ -173,21 +194,29 @@ def _copy(
 
     P goes a window further than T, so that whole tiles are inside of it; what is not inside of T has no value.
     """
-    axes, conditions = [], []
-    for k, (base, extent) in enumerate(window):
-        x = Axis(f"x{k}", from_affine(base), from_affine(base + extent))
+    axes, conditions, element, whole, origin = [], [], [], [], []
+    for k, w in enumerate(box):
+        start = w.base // w.step
+        x = Axis(f"x{k}", from_affine(start), from_affine(start + w.extent))
         axes.append(x)
-        low, upper = tensor.origin[k], tensor.shape[k] + tensor.origin[k]
+        low, count = tensor.origin[k], tensor.shape[k]
+        upper = count + low
+        subscript = x.var if w.step == 1 else x.var * w.step + w.first
+        element.append(subscript)
         conditions += [
-            x.var >= low,
-            x.var < (Const(upper.value, low.dtype) if isinstance(upper, Const) else upper),
+            subscript >= low,
+            subscript < (Const(upper.value, low.dtype) if isinstance(upper, Const) else upper),
         ]
+        if w.step > 1:
+            first, n = numbers((low, count))
+            origin.append(as_expr(first // w.step))
+            whole.append(as_expr((first + n - 1) // w.step - first // w.step + 1))
+        else:
+            origin.append(low)
+            whole.append(count if isinstance(count, Const) else count + w.extent)
     counts = tuple(count_of(a) for a in prefix)
-    whole = tuple(
-        n if isinstance(n, Const) else n + extent for n, (_, extent) in zip(tensor.shape, window, strict=True)
-    )
     shape = (*counts, *whole)
-    lower = (*(a.lower for a in prefix), *tensor.origin)
+    lower = (*(a.lower for a in prefix), *origin)
     storage: Layout | None = None
     if layout is not None:
         dims = tuple(f"t{i}" for i in range(len(prefix)))
@@ -196,8 +225,8 @@ def _copy(
         )
     packed = Tensor(name, copied.dtype, shape, TensorRole.TEMPORARY, lower, storage)
     variables = (*(a.var for a in prefix), *(a.var for a in axes))
-    element = tensor[tuple(a.var for a in axes)]
-    value = transform(copied, lambda e: element if isinstance(e, Load) and e.buffer == tensor.name else e)
+    source = tensor[tuple(element)]
+    value = transform(copied, lambda e: source if isinstance(e, Load) and e.buffer == tensor.name else e)
     return Computation(name, (*prefix, *axes), tuple(conditions), name, variables, value), packed
 
 

@@ -13,7 +13,7 @@ from polydl.ir.expr import Expr, Load
 from polydl.poly.affine import Affine, FloorDiv, dim
 from polydl.poly.tree import Allocate, members
 from polydl.scheduler.compute import fresh, fresh_name, require_pure_reduction
-from polydl.scheduler.nests import Nest, Place, insert, place_of, window
+from polydl.scheduler.nests import Nest, Place, Window, insert, place_of, window
 from polydl.scheduler.packing import count_of, redirected, tile_axes, with_computation
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import normalise, restrict, without_allocation
@@ -152,12 +152,12 @@ def _recomputed(
     place = place_of(schedule.tree, t.loop, t.consumer)
     taken = {a.name for a in producer.axes} | set(function.sizes)
     coordinates = [fresh(f"t{k}", taken) for k in range(len(place.around))]
-    box = window(schedule, t.consumer, reads, place, coordinates)
+    box = [w.hull for w in window(schedule, t.consumer, reads, place, coordinates)]
     tiles = tile_axes(schedule, place, coordinates)
     tile, stored = _tile(function, producer, tiles, box, fresh_name(function, f"{producer.name}_tile"))
     changed = redirected(consumer, producer.target, tile.name, place)
     new = with_computation(function, consumer.name, (tile, changed), stored)
-    nests = _tile_nests(tile, place, [base for base, _ in box])
+    nests = _tile_nests(tile, place, [w.base for w in box])
     tree = insert(schedule.tree, t.loop, nests, lambda node: Allocate(tile.name, t.memory, node))
     if function.tensor(producer.target).role is TensorRole.TEMPORARY and not _is_read(new, producer.target):
         new = replace(
@@ -187,15 +187,15 @@ def _tile_nests(tile: Computation, place: Place, bases: list[Affine]) -> list[Ne
 
 
 def _tile(
-    function: Function, producer: Computation, tiles: list[Axis], box: list[tuple[Affine, int]], name: str
+    function: Function, producer: Computation, tiles: list[Axis], box: list[Window], name: str
 ) -> tuple[Computation, Tensor]:
     """The producer over tile coordinates and the window of its tensor that the tile needs, and its tensor."""
     tensor = function.tensor(producer.target)
     kept = [a for a in producer.axes if producer.reduction is None or a.name not in producer.reduction.axes]
     reduced = [a for a in producer.axes if a not in kept]
     window_axes, conditions = [], []
-    for a, (base, extent) in zip(kept, box, strict=True):
-        window_axes.append(Axis(a.name, from_affine(base), from_affine(base + extent)))
+    for a, w in zip(kept, box, strict=True):
+        window_axes.append(Axis(a.name, from_affine(w.base), from_affine(w.base + w.extent)))
         conditions += [a.var >= a.lower, a.var < a.upper]
     counts = tuple(map(count_of, tiles))
     stored = Tensor(

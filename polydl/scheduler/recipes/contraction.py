@@ -19,7 +19,7 @@ from polydl.dsl.tensor import Layout, TensorRole, numbers
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Fuse, Reorder, Split
 from polydl.scheduler.partition import Separate
-from polydl.scheduler.recipes.common import attempt, copies, loops_of, reads
+from polydl.scheduler.recipes.common import attempt, copies, extent, loops_of, reads
 from polydl.scheduler.recipes.generic import vectorise
 from polydl.scheduler.recipes.movement import transpose_tiles
 from polydl.scheduler.recipes.operands import (
@@ -28,6 +28,7 @@ from polydl.scheduler.recipes.operands import (
     macro_tiles,
     pack_constants,
     pack_operands,
+    pack_strided,
     read_ahead,
     storage_block,
 )
@@ -140,6 +141,9 @@ def _tile_nest(
         if len(heads) > 1:
             schedule = schedule.apply(Fuse(tuple(h[level] for h in heads)))
     before = {s.name for s in schedule.function.statements()}
+    position = order.index(c.vector)
+    if macro is None and c.pixels and position:
+        schedule = pack_strided(schedule, c, heads[0][position - 1], tile, lanes)
     if macro is not None:
         # A panel used up at once is packed when its turn comes; not where the last one is narrower than the others:
         # a loop with a copy in it cannot be separated from its partial iterations.
@@ -158,12 +162,15 @@ def _tile_nest(
         schedule = schedule.apply(*(Unroll(n) for n in copies(schedule, name)))
     for name in vectors:
         schedule = schedule.apply(*(Vectorize(n) for n in copies(schedule, name)))
-    if macro is not None:
-        packed = [s.name for s in schedule.function.statements() if s.name not in before]
+    packed = [s.name for s in schedule.function.statements() if s.name not in before]
+    for name in packed:
+        schedule = transpose_tiles(schedule, name, target)
+    schedule = vectorise(schedule, packed, target)
+    shared = heads[0][:1] if macro is not None else heads[0][:-1] or heads[0]
+    if macro is None:
         for name in packed:
-            schedule = transpose_tiles(schedule, name, target)
-        schedule = vectorise(schedule, packed, target)
-    for name in heads[0][:1] if macro is not None else heads[0][:-1] or heads[0]:
+            shared += [x for x in loops_of(schedule, name)[position:] if extent(schedule, x) != 1][:1]
+    for name in shared:
         for copy in copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
     return read_ahead(schedule, c, tile, innermost, target) if innermost else schedule
