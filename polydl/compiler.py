@@ -27,10 +27,10 @@ from polydl.dsl import Function, TensorRole
 from polydl.dtypes import by_name
 from polydl.errors import UsageError
 from polydl.graph.cost import group_cost
-from polydl.graph.groups import Group, make_groups
+from polydl.graph.groups import Group
 from polydl.graph.importer import load_model
 from polydl.graph.ir import Graph
-from polydl.graph.layout import Layouts, choose_layouts, isolate_inputs, isolate_outputs, storage_bytes
+from polydl.graph.layout import Layouts, arrange, storage_bytes
 from polydl.graph.lowering import LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, Where, plan_memory
 from polydl.graph.passes import optimize
@@ -301,9 +301,7 @@ class _Network:
 
     @staticmethod
     def of(graph: Graph, machine: Target, progress: Progress) -> _Network:
-        graph = isolate_inputs(isolate_outputs(optimize(graph)))
-        groups = make_groups(graph)
-        layouts = choose_layouts(graph, groups, machine.lanes(4))
+        graph, groups, layouts = arrange(optimize(graph), machine.lanes(4))
         working = [g for g in groups if g.name not in layouts.free]
         steps = tuple(_Step(g.name, lower_group(graph, g, layouts)) for g in working)
         return _Network(graph, groups, layouts, steps, machine, progress)

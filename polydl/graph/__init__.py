@@ -1,9 +1,7 @@
 """Networks: graph IR, ONNX import, graph passes, fusion groups, layouts and the memory plan.
 
 graph = optimize(load_model("net.onnx"))
-graph = isolate_outputs(graph)
-groups = make_groups(graph)
-layouts = choose_layouts(graph, groups, block=16)
+graph, groups, layouts = arrange(graph, block=16)
 functions = [lower_group(graph, g, layouts) for g in groups if g.name not in layouts.free]
 memory = plan_memory(graph, groups, layouts)
 """
@@ -11,7 +9,7 @@ memory = plan_memory(graph, groups, layouts)
 from polydl.graph.groups import Group, GroupKind, make_groups
 from polydl.graph.importer import load_model, unsupported
 from polydl.graph.ir import Graph, Node, Value
-from polydl.graph.layout import choose_layouts, isolate_inputs, isolate_outputs
+from polydl.graph.layout import arrange
 from polydl.graph.limits import DEFAULT_LIMITS, Limits
 from polydl.graph.lowering import Binding, LoweredGroup, constant_array, lower_group
 from polydl.graph.memory import Location, MemoryPlan, Where, plan_memory
@@ -34,10 +32,8 @@ __all__ = [
     "Slice",
     "Value",
     "Where",
-    "choose_layouts",
+    "arrange",
     "constant_array",
-    "isolate_inputs",
-    "isolate_outputs",
     "load_model",
     "lower_group",
     "make_groups",

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from polydl.graph.groups import Group, GroupKind, kind_of
+from polydl.graph.groups import Group, GroupKind, kind_of, make_groups
 from polydl.graph.ir import Graph, Node
 from polydl.graph.nodes import depthwise, op_node
 from polydl.graph.placement import (
@@ -41,6 +41,8 @@ __all__ = [
     "Layouts",
     "Placement",
     "Slice",
+    "absorb_copies",
+    "arrange",
     "choose_layouts",
     "isolate_inputs",
     "isolate_outputs",
@@ -100,6 +102,48 @@ def isolate_inputs(graph: Graph) -> Graph:
         windowed = n.op_type == "Conv" and depthwise(graph, n) and n.inputs[0] in copies
         nodes.append(replace(n, inputs=(copies[n.inputs[0]], *n.inputs[1:])) if windowed else n)
     return replace(graph, nodes=tuple(nodes), values=values)
+
+
+def arrange(graph: Graph, block: int | None) -> tuple[Graph, tuple[Group, ...], Layouts]:
+    """The graph cut into groups, and where their values lie: `block` channels to a vector (None: row-major)."""
+    graph = isolate_inputs(isolate_outputs(graph))
+    groups = make_groups(graph)
+    layouts = choose_layouts(graph, groups, block)
+    return graph, absorb_copies(graph, groups, layouts), layouts
+
+
+def absorb_copies(graph: Graph, groups: Sequence[Group], layouts: Layouts) -> tuple[Group, ...]:
+    """The groups in which each contraction makes the row-major copy of its blocked result itself.
+
+    before:  g0: Conv -> v (blocked);  g1: Identity v -> y (row-major)
+    after:   g0: Conv, Identity -> y
+    The copy can then be made tile by tile, while the tile is near. `v` must be dense and no part of another value.
+    """
+    readers: dict[str, list[Group]] = {}
+    for g in groups:
+        for i in g.inputs:
+            readers.setdefault(i, []).append(g)
+    absorbed: dict[str, Group] = {}  # by name of the contraction's group
+    for g in groups:
+        if g.kind is not GroupKind.CONTRACTION or len(g.outputs) != 1 or g.outputs[0] in layouts.slices:
+            continue
+        place = layouts.of(g.outputs[0])
+        after = readers.get(g.outputs[0], [])
+        if place.block is None or any(n for ends in place.halo for n in ends) or len(after) != 1:
+            continue
+        (copy,) = after
+        alone = copy.anchor.op_type == "Identity" and len(copy.nodes) == 1
+        if alone and layouts.of(copy.outputs[0]) == PLAIN and copy.name not in layouts.free:
+            absorbed[g.name] = copy
+    gone = {g.name for g in absorbed.values()}
+    result = []
+    for g in groups:
+        if g.name in absorbed:
+            copy = absorbed[g.name]
+            result.append(replace(g, nodes=(*g.nodes, *copy.nodes), outputs=copy.outputs))
+        elif g.name not in gone:
+            result.append(g)
+    return tuple(result)
 
 
 def _unused(name: str, names: set[str]) -> str:

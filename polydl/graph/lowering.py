@@ -68,7 +68,8 @@ class _Lowering:
         self.builder = FunctionBuilder("_".join(operators[:5] + more if more else operators))
         self.tensors: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self.bindings: dict[str, Binding] = {}
-        out = graph.values[group.outputs[0]]
+        self.staged = _staged(group, layouts)
+        out = graph.values[self.staged or group.outputs[0]]
         place = layouts.of(out.name)
         self.rank = len(out.shape)
         self.channels = out.shape[1] if place.block is not None else 0
@@ -77,12 +78,14 @@ class _Lowering:
     def run(self) -> LoweredGroup:
         made: dict[str, Tensor] = {}
         for node in self.group.nodes:
-            results = self._lower_node(node, made)
+            copies = self.staged is not None and node.inputs == (self.staged,)
+            results = (self._copy(made[node.inputs[0]], node),) if copies else self._lower_node(node, made)
             made |= {o: t for o, t in zip(node.outputs, results, strict=True) if o and t is not None}
         outputs = {o: self._own(made[o], o) for o in self.group.outputs}
         function = self.builder.build(list(outputs.values()))
         function = _without_unused(function)
-        for o, tensor in outputs.items():
+        stored = outputs if self.staged is None else outputs | {self.staged: made[self.staged]}
+        for o, tensor in stored.items():
             function = _placed(function, tensor.name, self.layouts.of(o))
         function = self._with_blocked_temporaries(function)
         present = {t.name for t in function.tensors}
@@ -94,6 +97,10 @@ class _Lowering:
             tuple(b for b in bound if b.value in self.graph.constants),
             tuple(Binding(t.name, o, t.extents) for o, t in outputs.items()),
         )
+
+    @property
+    def _staged_values(self) -> tuple[str, ...]:
+        return () if self.staged is None else (self.staged,)
 
     @property
     def _surplus(self) -> bool:
@@ -185,11 +192,17 @@ class _Lowering:
             "copy", {f"i{d}": n for d, n in enumerate(tensor.extents)}, lambda *i: tensor[i]
         )
 
+    def _copy(self, tensor: Tensor, node: Node) -> Tensor:
+        shape = self.graph.values[node.output].shape
+        return self.builder.compute(
+            node.op_type.lower(), {f"i{d}": n for d, n in enumerate(shape)}, lambda *i: tensor[i]
+        )
+
     def _with_blocked_temporaries(self, function: Function) -> Function:
         """Temporaries as large as the blocked values around them are blocked too."""
         blocks = {
             p.block
-            for p in (self.layouts.of(v) for v in (*self.group.inputs, *self.group.outputs))
+            for p in map(self.layouts.of, (*self.group.inputs, *self.group.outputs, *self._staged_values))
             if p.block
         }
         if len(blocks) != 1:
@@ -200,6 +213,14 @@ class _Lowering:
                 low = tuple(int(x.value) for x in t.origin)  # type: ignore[union-attr]
                 function = function.with_tensor(replace(t, layout=Layout.blocked(t.extents, 1, block, low)))
         return function
+
+
+def _staged(group: Group, layouts: Layouts) -> str | None:
+    """The blocked value of which the group's output is the row-major copy; None where there is none."""
+    *before, last = group.nodes
+    made = {o for n in before for o in n.outputs}
+    staged = last.op_type == "Identity" and last.inputs[0] in made and layouts.of(last.inputs[0]).block
+    return last.inputs[0] if staged else None
 
 
 def _box(shape: tuple[int, ...], place: Placement) -> tuple[tuple[int, ...], tuple[int, ...], Layout | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polydl.codegen.passes import distribute
+from polydl.codegen.passes import distribute, shared_buffers
 from polydl.ir.interpret import interpret
 from polydl.ir.parser import parse_kernel
 from polydl.ir.printer import print_kernel
@@ -79,3 +79,21 @@ def test_turns_share_a_triangle_evenly(threads: int) -> None:
         done.append(x.sum())
     assert sum(done) == 66
     assert max(done) <= 66 / threads + 11
+
+
+def test_storage_inside_of_a_parallel_loop_is_one_threads_own() -> None:
+    """Another parallel loop in it is not shared among threads, so the storage is not either."""
+    kernel = parse_kernel("""
+kernel rows(in x: f32[8, 16], out y: f32[8, 16]):
+  alloc all: local f32[8]
+  parallel for k in 0..8:
+    all[k] = x[k, 0]
+  barrier
+  parallel for i in 0..8:
+    alloc row: local f32[16]
+    parallel for j in 0..16:
+      row[j] = x[i, j] + all[i]
+    for l in 0..16:
+      y[i, l] = row[15 - l]
+""")
+    assert shared_buffers(kernel) == {"all"}

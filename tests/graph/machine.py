@@ -16,12 +16,9 @@ from polydl.graph import (
     Layouts,
     MemoryPlan,
     Where,
-    choose_layouts,
+    arrange,
     constant_array,
-    isolate_inputs,
-    isolate_outputs,
     lower_group,
-    make_groups,
     plan_memory,
 )
 from polydl.graph.ir import Array
@@ -81,22 +78,16 @@ class Machine:
 
 def run_lowered(graph: Graph, inputs: Mapping[str, Array], block: int | None) -> dict[str, Array]:
     """The outputs of `graph` computed by its lowered groups."""
-    graph = isolate_inputs(isolate_outputs(graph))
-    groups = make_groups(graph)
-    layouts = choose_layouts(graph, groups, block)
+    graph, groups, layouts = arrange(graph, block)
     return Machine(graph, groups, layouts, plan_memory(graph, groups, layouts)).run(inputs)
 
 
 def functions_of(graph: Graph, block: int | None) -> list[Function]:
     """All functions of the network."""
-    graph = isolate_inputs(isolate_outputs(graph))
-    groups = make_groups(graph)
-    layouts = choose_layouts(graph, groups, block)
+    graph, groups, layouts = arrange(graph, block)
     return [lower_group(graph, g, layouts).function for g in groups if g.name not in layouts.free]
 
 
 def plan_of(graph: Graph, block: int | None) -> MemoryPlan:
     """The network's memory plan."""
-    graph = isolate_inputs(isolate_outputs(graph))
-    groups = make_groups(graph)
-    return plan_memory(graph, groups, choose_layouts(graph, groups, block))
+    return plan_memory(*arrange(graph, block))

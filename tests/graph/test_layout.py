@@ -16,11 +16,8 @@ from models.table import NETWORKS, build
 from polydl.graph import (
     Graph,
     Placement,
-    choose_layouts,
-    isolate_inputs,
-    isolate_outputs,
+    arrange,
     load_model,
-    make_groups,
     optimize,
 )
 from polydl.graph.evaluate import evaluate_graph
@@ -74,9 +71,7 @@ def test_downloaded_networks(shared_models: Path, name: str) -> None:
 def chosen(
     nodes: list[Node], inputs: dict[str, Any], constants: dict[str, Any], block: int = 4, **options: Any
 ) -> Any:
-    graph = isolate_inputs(isolate_outputs(graph_of(model(nodes, inputs, constants=constants, **options))))
-    groups = make_groups(graph)
-    return graph, groups, choose_layouts(graph, groups, block)
+    return arrange(graph_of(model(nodes, inputs, constants=constants, **options)), block)
 
 
 def ones(*shape: int) -> Any:
@@ -100,6 +95,26 @@ def test_regions_between_convolutions_are_blocked() -> None:
     assert storage_shape(graph.values["p"], layouts.of("p")) == (1, 2, 7 + 4, 7 + 6, 4)
     assert layouts.of("c") == layouts.of("g") == Placement(4)
     assert layouts.of("y") == layouts.of("y_inner") == Placement()
+
+
+def test_a_convolution_makes_the_row_major_copy_of_its_result_itself() -> None:
+    conv = node("Conv", ["x", "w"], ["y"])
+    _, groups, layouts = chosen([conv], {"x": [1, 3, 5, 5]}, {"w": ones(8, 3, 1, 1)})
+    assert [[n.op_type for n in g.nodes] for g in groups] == [["Conv", "Identity"]]
+    assert layouts.of("y") == Placement()
+    assert layouts.of("y_inner") == Placement(4)
+
+
+def test_a_blocked_result_that_others_read_is_copied_apart() -> None:
+    """Another convolution reads it as it is; a reader with padding has zeros around it."""
+    nodes = [node("Conv", ["x", "w"], ["a"]), node("Conv", ["a", "v"], ["y"], pads=[1, 1, 1, 1])]
+    constants = {"w": ones(8, 3, 1, 1), "v": ones(8, 8, 3, 3)}
+    _, groups, _ = chosen(nodes, {"x": [1, 3, 5, 5]}, constants, outputs=["a", "y"])
+    assert sorted([n.op_type for n in g.nodes] for g in groups) == [
+        ["Conv"],
+        ["Conv", "Identity"],
+        ["Identity"],
+    ]
 
 
 def test_narrow_convolutions_are_not_blocked() -> None:

@@ -205,6 +205,10 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
         convolution(1, 2, 3, 5, 5),
         (Tile(("y.h", "y.w"), (2, 4)), Reorder(("y.h.o", "y.w.o", "y.k")), Pack("x", "y.w.o", "y")),
     ),
+    "pack_strided": (
+        convolution(1, 2, 8, 5, 7, r=1, stride=2),
+        (Split("y.k", 4), Pack("x", "y.k.o", "y", Layout.parse("d0, d1, d2, d3 -> d2, d1, d3 in 3, 2, 4"))),
+    ),
     "pack_in_parallel": (matmul(6, 7, 5), (Split("C.i", 2), Parallel("C.i.o"), Pack("A", "C.i.o", "C"))),
     "pack_for_parallel": (
         matmul(6, 7, 5),

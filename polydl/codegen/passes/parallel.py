@@ -12,13 +12,14 @@ only explicit barriers order one thread's work after another's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from polydl.codegen.passes.trend import uneven
 from polydl.codegen.passes.walk import contains, has_binding
 from polydl.ir.expr import Const, Expr, Var, as_expr, eq, maximum, minimum
 from polydl.ir.kernel import Alloc, Barrier, Binding, Block, For, If, Kernel, Let, Prefetch, Stmt, Store
-from polydl.ir.rewrite import block, free_variables, map_stmts, map_substatements, walk_stmts
+from polydl.ir.rewrite import block, free_variables, map_stmts, map_substatements, substatements
 from polydl.ir.simplify import simplify
 
 __all__ = ["THREAD", "THREADS", "distribute", "shared_buffers"]
@@ -32,12 +33,20 @@ def distribute(kernel: Kernel) -> Kernel:
 
 
 def shared_buffers(kernel: Kernel) -> frozenset[str]:
-    """Local buffers allocated around parallel loops or barriers: all threads see the same one."""
-    return frozenset(
-        s.buffer.name
-        for s in walk_stmts(kernel.body)
-        if isinstance(s, Alloc) and (has_binding(s.body, Binding.PARALLEL) or contains(s.body, Barrier))
-    )
+    """Local buffers allocated around parallel loops or barriers: all threads see the same one.
+
+    Inside of a parallel loop each iteration has its own, whatever it holds: loops in it are not shared among threads.
+    """
+
+    def visit(s: Stmt) -> Iterator[str]:
+        if isinstance(s, For) and s.binding == Binding.PARALLEL:
+            return
+        if isinstance(s, Alloc) and not _serial(s.body):
+            yield s.buffer.name
+        for inner in substatements(s):
+            yield from visit(inner)
+
+    return frozenset(visit(kernel.body))
 
 
 def _serial(s: Stmt) -> bool:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from math import prod
 
+from polydl.dsl.function import StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
+from polydl.ir.expr import Load
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Fuse, Reorder, Split
 from polydl.scheduler.partition import Separate
@@ -173,7 +175,51 @@ def _tile_nest(
     for name in shared:
         for copy in copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
-    return read_ahead(schedule, c, tile, innermost, target) if innermost else schedule
+    schedule = read_ahead(schedule, c, tile, innermost, target) if innermost else schedule
+    if macro is None and c.epilogue is not None:
+        whole = list(zip(heads[0], order, strict=True))
+        staged = _staged_copy(schedule, c.epilogue, c.outer, whole, factors, target)
+        schedule = staged or schedule
+    return schedule
+
+
+def _staged_copy(
+    schedule: Schedule,
+    epilogue: StatementDef,
+    axes: tuple[str, ...],
+    heads: list[tuple[str, str]],
+    factors: dict[str, int],
+    target: Target,
+) -> Schedule | None:
+    """The copy of a result into another layout made tile by tile, while the tile is in the first-level cache.
+
+    before:  band(n, k.o, h, …) computes T;  band(i0, i1, i2, i3) copies T
+    after:   band(n, k.o, h, allocate T, sequence(… computes T, band(i1.i, i3) copies T))
+    `heads` are the outer loops, each with its axis, in order. None where nothing copies the result, or not so.
+    """
+    tensor = schedule.function.tensor(epilogue.target)
+    readers = [s for s in schedule.function.statements() if any(x.buffer == tensor.name for x in reads(s))]
+    if tensor.role is not TensorRole.TEMPORARY or len(readers) != 1:
+        return None
+    (copy,) = readers
+    if not isinstance(copy.value, Load) or copy.value.index != tuple(a.var for a in copy.axes):
+        return None
+    inner = loops_of(schedule, copy.name)
+    loops = dict(zip(axes, inner, strict=True))
+    size = prod(tensor.extents) * tensor.dtype.bytes
+    fused = ""
+    for name, axis in heads:
+        loop = loops[axis]
+        first, split = (f"{loop}.o", [Split(loop, factors[axis])]) if axis in factors else (loop, [])
+        rest = [f"{x}.i" if x == loop else x for x in inner if x != loop or split]
+        changed = attempt(schedule, *split, Reorder((first, *rest)), Fuse((name, first)))
+        if changed is None:
+            break
+        schedule, fused, inner = changed, name, rest
+        size //= extent(schedule, name) or 1
+        if size <= target.l1d_bytes // 2:
+            break
+    return attempt(schedule, Local(tensor.name, (fused,))) if fused else None
 
 
 def _reduction_loops(schedule: Schedule, c: Contraction, loops: list[str]) -> tuple[Schedule, list[str]]:

@@ -38,11 +38,14 @@ def inline_all(schedule: Schedule) -> Schedule:
 
 
 def _worth_inlining(function: Function, c: Computation) -> bool:
-    if function.tensor(c.target).role is not TensorRole.TEMPORARY or c.reduction is not None:
+    tensor = function.tensor(c.target)
+    if tensor.role is not TensorRole.TEMPORARY or c.reduction is not None:
         return False
     uses = 0
     for other in function.computations:
         count = sum(1 for x in walk(other.value) if isinstance(x, Load) and x.buffer == c.target)
+        if count and tensor.layout is not None and function.tensor(other.target).layout is None:
+            return False  # it is computed in another order than its copy is stored in
         if count and other.reduction is not None:
             reused = len(other.axes) > len(c.axes)  # each element would be computed again and again
             count = 2 if reused and not _is_cheap(c) else count

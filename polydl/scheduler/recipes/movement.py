@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from polydl.dsl.function import StatementDef
 from polydl.ir.expr import Load, walk
+from polydl.poly.affine import Affine, Mod
 from polydl.poly.tree import Band, Member
 from polydl.scheduler.bindings import Unroll, Vectorize
 from polydl.scheduler.loops import Reorder, Split
@@ -86,11 +87,15 @@ def _extent(schedule: Schedule, m: Member) -> int:
 
 
 def _axis(statement: StatementDef, m: Member) -> str | None:
-    """The axis that moves fastest along a loop of one axis, or of several collapsed ones."""
+    """The axis that moves fastest along a loop of one axis, of a part of one, or of several collapsed ones."""
     terms = m.expr(statement.name).terms
-    if not terms or not all(isinstance(atom, str) for atom, _ in terms):
-        return None
-    return str(min(terms, key=lambda term: term[1])[0])
+    match terms:
+        case ((Mod(Affine(terms=((str(axis), 1),), constant=0)), 1),):
+            return axis
+        case _ if terms and all(isinstance(atom, str) for atom, _ in terms):
+            return str(min(terms, key=lambda term: term[1])[0])
+        case _:
+            return None
 
 
 def _along(schedule: Schedule, statement: StatementDef, load: Load, m: Member) -> int | None:

@@ -175,7 +175,7 @@ def pack_operands(
 
 
 def pack_strided(schedule: Schedule, c: Contraction, loop: str, tile: RegisterTile, lanes: int) -> Schedule:
-    """Pixel operands of which only every s-th neighbour is read packed inside `loop`, one register tile after the other.
+    """Pixel operands of which only every s-th neighbour is read packed inside `loop`, register tile by register tile.
 
     Each tile reads the lines of what it skips as well, for each tile of vectors again. Neighbours that lie in lines of
     their own (a blocked layout) skip whole lines.

@@ -1,0 +1,69 @@
+"""Convolutions between row-major tensors: operands packed, and results copied, tile by tile inside of one nest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from polydl.compiler import stages
+from tests.graph.build import model, node
+from tests.networks.peer import assert_equal_outputs, outputs, reference
+
+# Shapes of the input and of the weights, attributes.
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "strided": ((1, 40, 14, 14), (512, 40, 1, 1), {"strides": [2, 2]}),
+    "strided, batch of 2, odd": ((2, 24, 13, 17), (512, 24, 1, 1), {"strides": [2, 3]}),
+    "strided windows": ((1, 16, 15, 15), (512, 16, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    "few filters": ((1, 40, 14, 14), (64, 40, 1, 1), {"strides": [2, 2]}),
+    "large": ((1, 32, 56, 56), (64, 32, 1, 1), {}),
+    "surplus channels": ((1, 20, 30, 30), (21, 20, 1, 1), {}),
+    "depthwise": ((2, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "pads": [1, 1, 1, 1]}),
+    "depthwise, surplus channels": ((1, 36, 28, 28), (36, 1, 3, 3), {"group": 36, "pads": [1, 1, 1, 1]}),
+    "depthwise strided": ((1, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "strides": [2, 2]}),
+    "of sequences": ((1, 24, 100), (48, 24, 1), {}),
+}
+
+
+def values(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def network(name: str) -> onnx.ModelProto:
+    x, w, attributes = CASES[name]
+    nodes = [node("Conv", ["x", "w", "b"], ["v"], **attributes), node("Relu", ["v"], ["y"])]
+    return model(nodes, {"x": x}, constants={"w": values(*w), "b": values(w[0])})
+
+
+def loops_of(name: str, folder: Path) -> str:
+    onnx.save(network(name), folder / "model.onnx")
+    return stages(folder / "model.onnx", "loops", target="x86-64-avx512")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", CASES)
+def test_results(name: str, threads: int) -> None:
+    inputs = {"x": values(*CASES[name][0])}
+    found = outputs(network(name), inputs, threads=threads)
+    assert_equal_outputs(found, reference(network(name), inputs))
+
+
+def test_what_a_stride_skips_is_left_out_where_many_filters_read_the_rest(tmp_path: Path) -> None:
+    """14 x 14 pixels, of which 7 x 7 are read: a register tile takes two rows of 7, for each channel side by side."""
+    assert "alloc x0_packed: local f32[1, 4, 1, 1, 40, 2, 7]" in loops_of("strided", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["few filters", "strided windows", "large"])
+def test_nothing_is_packed_where_that_does_not_pay(name: str, tmp_path: Path) -> None:
+    assert "_packed" not in loops_of(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tile"), [("large", "[1, 2, 1, 56, 16]"), ("depthwise", "[1, 1, 14, 14, 16]")]
+)
+def test_results_are_copied_while_they_are_near(name: str, tile: str, tmp_path: Path) -> None:
+    """One row of 32 filters; the whole picture of 16 channels, which is small enough."""
+    assert f"local f32{tile}" in loops_of(name, tmp_path)
