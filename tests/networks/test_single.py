@@ -15,8 +15,8 @@ from tests.networks.peer import assert_equal_outputs, outputs, reference
 
 # Shapes of the input and of the weights, attributes.
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
-    "strided": ((1, 40, 14, 14), (512, 40, 1, 1), {"strides": [2, 2]}),
-    "strided, batch of 2, odd": ((2, 24, 13, 17), (512, 24, 1, 1), {"strides": [2, 3]}),
+    "strided": ((1, 40, 14, 14), (1024, 40, 1, 1), {"strides": [2, 2]}),
+    "strided, batch of 2, odd": ((2, 24, 13, 17), (1024, 24, 1, 1), {"strides": [2, 3]}),
     "strided windows": ((1, 16, 15, 15), (512, 16, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     "few filters": ((1, 40, 14, 14), (64, 40, 1, 1), {"strides": [2, 2]}),
     "large": ((1, 32, 56, 56), (64, 32, 1, 1), {}),
