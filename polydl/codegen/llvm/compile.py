@@ -7,7 +7,7 @@ from polydl.codegen.cpu import Frame, LocalBytes, Unit, frame, lower, make_artif
 from polydl.codegen.llvm.kernels import KernelCode, emit_kernel
 from polydl.codegen.llvm.machine import assembly, attributes, object_code
 from polydl.codegen.llvm.support import barrier_ir
-from polydl.codegen.passes import shared_buffers
+from polydl.codegen.passes import Windows, shared_buffers
 from polydl.codegen.program import Program, Slot, Space, Step
 from polydl.ir.kernel import Kernel
 from polydl.targets import Target
@@ -39,7 +39,8 @@ def emit_asm(what: Kernel | Program, target: Target) -> str:
 def _kernel(
     kernel: Kernel, target: Target, name: str, declarations: set[str], aligned: tuple[bool, ...]
 ) -> KernelCode:
-    return emit_kernel(lower(kernel, target), target, name, declarations, shared_buffers(kernel), aligned)
+    lowered = Windows(target)(lower(kernel, target))
+    return emit_kernel(lowered, target, name, declarations, shared_buffers(kernel), aligned)
 
 
 def _assemble(functions: list[str], declarations: set[str], target: Target) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from polydl.codegen.llvm.offsets import Affine, Offsets
 from polydl.codegen.llvm.ops import Ops
-from polydl.codegen.llvm.shuffles import column, every, turn
+from polydl.codegen.llvm.shuffles import column, every, slid, turn
 from polydl.codegen.llvm.values import Value, boolean, integer, memory_type, splat_literal
 from polydl.dtypes import BOOL, I32, DType
 from polydl.ir.kernel import Memory
@@ -125,6 +125,10 @@ class Memories:
         if lanes > 1 and element.lane != 1:
             shuffled = self._strided(place, element, lanes) if mask is None else None
             return shuffled if shuffled is not None else self._gather(place, element, mask)
+        shift = element.const % lanes
+        if place.memory == Memory.REGISTER and shift and not element.terms:
+            low, high = (self._run(place, element, element.const - shift + k * lanes, lanes) for k in (0, 1))
+            return slid(self.b, low, high, shift)
         pointer, align = self.address(place, self._base(element))
         kind = memory_type(place.dtype, lanes)
         if mask is None:

@@ -12,7 +12,7 @@ from typing import Final
 from polydl.codegen.llvm.builder import FunctionBuilder
 from polydl.codegen.llvm.values import Value
 
-__all__ = ["column", "every", "turn"]
+__all__ = ["column", "every", "slid", "turn"]
 
 _ANY: Final = -1  # whatever element
 _SEGMENT: Final = (
@@ -57,6 +57,11 @@ def every(
                 mask[i] = i if p > 1 else place
         total = _shuffle(b, total, pieces[p], mask)
     return total
+
+
+def slid(b: FunctionBuilder, low: Value, high: Value, by: int) -> Value:
+    """The elements from `by` on of `low` followed by `high`, as many as one of them has."""
+    return _shuffle(b, low, high, range(by, by + low.lanes))
 
 
 def turn(b: FunctionBuilder, x: Value) -> Value:

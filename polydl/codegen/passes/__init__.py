@@ -9,11 +9,13 @@ from polydl.codegen.passes.promote import promote
 from polydl.codegen.passes.transpose import Transpose
 from polydl.codegen.passes.unroll import Unroll
 from polydl.codegen.passes.vectorize import Vectorize
+from polydl.codegen.passes.windows import Windows
 
 __all__ = [
     "Transpose",
     "Unroll",
     "Vectorize",
+    "Windows",
     "accumulate",
     "distribute",
     "flatten",

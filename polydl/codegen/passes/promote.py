@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from polydl.codegen.passes.walk import contains
+from polydl.codegen.passes.walk import contains, first_lane
 from polydl.dtypes import INDEX, DType
-from polydl.ir.expr import Binary, Const, Expr, Load, Ramp, transform
+from polydl.ir.expr import Const, Expr, Load, Ramp, transform
 from polydl.ir.kernel import Alloc, Barrier, Binding, Buffer, Check, For, If, Kernel, Memory, Stmt, Store
 from polydl.ir.rewrite import (
     block,
@@ -90,29 +90,14 @@ def _lanes(place: Index) -> int:
     """The lanes of an access that is contiguous along its last subscript; 0 for any other."""
     if any(e.lanes != 1 for e in place[:-1]):
         return 0
-    first = _first_lane(place[-1]) if place else None
+    first = first_lane(place[-1]) if place else None
     return 1 if not place else 0 if first is None else place[-1].lanes
-
-
-def _first_lane(e: Expr) -> Expr | None:
-    """The first of the neighbours that a subscript selects; None where they are not neighbours."""
-    match e:
-        case Ramp(base=base, stride=1):
-            return base
-        case Binary(op="add", a=a, b=b) if a.lanes == 1 or b.lanes == 1:
-            left, right = _first_lane(a), _first_lane(b)
-            return None if left is None or right is None else left + right
-        case Binary(op="sub", a=a, b=b) if b.lanes == 1:
-            left = _first_lane(a)
-            return None if left is None else left - b
-        case _:
-            return e if e.lanes == 1 else None
 
 
 def _apart(a: Index, b: Index) -> bool:
     """Whether two places have no cell in common: some subscript differs by a constant of at least the lanes."""
     for x, y in zip(a, b, strict=True):
-        first, other = _first_lane(x), _first_lane(y)
+        first, other = first_lane(x), first_lane(y)
         difference = None if first is None or other is None else simplify(first - other)
         if isinstance(difference, Const) and abs(int(difference.value)) >= x.lanes:
             return True

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from polydl.codegen.passes.flatten import flat_index
+from polydl.codegen.passes.walk import certain_loads
 from polydl.dtypes import BOOL, INDEX
-from polydl.ir.expr import Const, Expr, Load, Select, Var, children, map_children, substitute
+from polydl.ir.expr import Const, Expr, Load, Var, map_children, substitute
 from polydl.ir.kernel import Alloc, Binding, Block, Buffer, For, Kernel, Memory, Stmt, Store
-from polydl.ir.rewrite import block, free_variables, fresh_name, loads, map_stmts, stores, walk_stmts
+from polydl.ir.rewrite import block, free_variables, fresh_name, map_stmts, stores, walk_stmts
 from polydl.ir.simplify import linear
 from polydl.targets import Target
 
@@ -76,7 +77,7 @@ def _transposed(tile: _Tile, buffers: Mapping[str, Buffer], taken: set[str]) -> 
     written = {x.buffer for x in stores(tile.inner)}
     wanted = [
         x
-        for x in dict.fromkeys(_certain(tile.inner))
+        for x in dict.fromkeys(certain_loads(tile.inner))
         if x.buffer not in written and _turns(x, buffers[x.buffer], tile)
     ]
     result: Stmt = tile.outer
@@ -85,26 +86,6 @@ def _transposed(tile: _Tile, buffers: Mapping[str, Buffer], taken: set[str]) -> 
         taken.add(name)
         result = _with_rows(result, tile, load, name)
     return result
-
-
-def _certain(s: For) -> list[Load]:
-    """The loads that happen in every lane and step: not the arms of selections, nothing data-dependent."""
-    found: list[Load] = []
-
-    def visit(e: Expr) -> None:
-        match e:
-            case Load(index=index, mask=mask):
-                if mask is None and not any(loads(i) for i in index):
-                    found.append(e)
-            case Select(cond=cond):
-                visit(cond)
-            case _:
-                for x in children(e):
-                    visit(x)
-
-    for store in stores(s):
-        visit(store.value)
-    return found
 
 
 def _turns(load: Load, buffer: Buffer, tile: _Tile) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from polydl.ir.expr import Expr, Ramp, walk
+from polydl.ir.expr import Binary, Expr, Load, Ramp, Select, children, walk
 from polydl.ir.kernel import Binding, For, Stmt, Store
-from polydl.ir.rewrite import loads, walk_stmts
+from polydl.ir.rewrite import loads, stores, walk_stmts
 
-__all__ = ["contains", "has_binding", "subscript_lanes"]
+__all__ = ["certain_loads", "contains", "first_lane", "has_binding", "subscript_lanes"]
 
 
 def contains(s: Stmt, *kinds: type) -> bool:
@@ -38,3 +38,39 @@ def subscript_lanes(s: Stmt) -> dict[str, int]:
             if isinstance(e, Ramp):
                 widest[buffer] = max(widest.get(buffer, 1), e.lanes)
     return widest
+
+
+def first_lane(e: Expr) -> Expr | None:
+    """The first of the neighbours that a subscript selects; None where they are not neighbours."""
+    match e:
+        case Ramp(base=base, stride=1):
+            return base
+        case Binary(op="add", a=a, b=b) if a.lanes == 1 or b.lanes == 1:
+            left, right = first_lane(a), first_lane(b)
+            return None if left is None or right is None else left + right
+        case Binary(op="sub", a=a, b=b) if b.lanes == 1:
+            left = first_lane(a)
+            return None if left is None else left - b
+        case _:
+            return e if e.lanes == 1 else None
+
+
+def certain_loads(s: Stmt) -> list[Load]:
+    """The loads of stored values that happen in every lane and step: not the arms of selections, nothing masked or
+    data-dependent."""
+    found: list[Load] = []
+
+    def visit(e: Expr) -> None:
+        match e:
+            case Load(index=index, mask=mask):
+                if mask is None and not any(loads(i) for i in index):
+                    found.append(e)
+            case Select(cond=cond):
+                visit(cond)
+            case _:
+                for x in children(e):
+                    visit(x)
+
+    for store in stores(s):
+        visit(store.value)
+    return found
