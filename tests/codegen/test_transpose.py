@@ -106,6 +106,44 @@ kernel pick(in x: {dtype.name}[{stride * (lanes - 1) + 1}], out y: {dtype.name}[
             )
 
 
+@pytest.mark.parametrize("target", LEVELS)
+@pytest.mark.parametrize("dtype", _DTYPES, ids=str)
+def test_rows_of_any_length(target: str, dtype: DType) -> None:
+    """Extents are symbolic: lanes are a row apart, however long that is."""
+    machine = level(target)
+    lanes = machine.lanes(dtype.bytes)
+    kernel = parse_kernel(f"""
+kernel turn(in x: {dtype.name}[M, N], out y: {dtype.name}[M // {lanes}, N, {lanes}]) sizes(M, N):
+  for p in 0..M // {lanes}:
+    for q in 0..N // {lanes}:
+      unroll for u in 0..{lanes}:
+        vector for t in 0..{lanes} length {lanes}:
+          y[p, u + q * {lanes}, t] = x[t + p * {lanes}, u + q * {lanes}]
+""")
+    verify(kernel)
+    assert tiles(kernel, machine) == 1
+    assert "gather" not in emit_llvm(kernel, machine)
+    sizes = {"M": 2 * lanes + 1, "N": 3 * lanes - 1}
+    x = np.arange(prod(sizes.values())).astype(dtype.numpy).reshape(sizes["M"], sizes["N"])
+    want = np.zeros((2, sizes["N"], lanes), dtype.numpy)
+    want[:, : 2 * lanes] = x[: 2 * lanes, : 2 * lanes].reshape(2, lanes, 2 * lanes).swapaxes(1, 2)
+    y = np.zeros_like(want)
+    assert run_kernel(kernel, machine, {"x": x, "y": y}, sizes) == [0]
+    np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("place", ["x[u + t, u]", "x[t, u + t]", "x[u, t]", "x[t, 2 * u]"])
+def test_rows_of_any_length_are_read_along_themselves_only(place: str) -> None:
+    machine = parse("x86-64-avx512")
+    kernel = parse_kernel(f"""
+kernel turn(in x: f32[M, N], out y: f32[16, 16]) sizes(M, N):
+  unroll for u in 0..16:
+    vector for t in 0..16 length 16:
+      y[u, t] = {place}
+""")
+    assert tiles(kernel, machine) == 0
+
+
 def test_what_is_written_is_not_read_ahead() -> None:
     """Rows are not read before stores to the same buffer that come first."""
     machine = parse("x86-64-avx512")

@@ -15,6 +15,7 @@ from polydl.poly.tree import members
 from polydl.scheduler.affine_order import AffineOrder
 from polydl.scheduler.automatic.choose import candidates, optimize
 from polydl.scheduler.automatic.predict import predicted_time
+from polydl.scheduler.partial_sums import PartialSums
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import parse
@@ -55,7 +56,7 @@ def test_a_product_gets_register_tiles() -> None:
     bindings = [m.binding for m in members(chosen.tree)]
     assert Binding.UNROLL in bindings
     assert Binding.VECTOR in bindings
-    assert isinstance(chosen.trace[0], AffineOrder)
+    assert any(isinstance(t, PartialSums) for t in chosen.trace)
     assert Schedule.replay(program.function, chosen.trace).tree == chosen.tree
 
 

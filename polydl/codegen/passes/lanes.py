@@ -154,8 +154,13 @@ class Lanes:
                     test = Binary("or", not_(mask), test)
                 return replace(s, cond=ReduceLanes("and", test) if test.lanes > 1 else test)
             case Prefetch(index=index):
-                lane0 = {name: e.base for name, e in self.bindings.items() if isinstance(e, Ramp)}
-                return replace(s, index=tuple(_first_lane(i, lane0) for i in index))
+                ramps = {name: e for name, e in self.bindings.items() if isinstance(e, Ramp)}
+                first = replace(s, index=_of_lane(index, {name: e.base for name, e in ramps.items()}))
+                if not s.write:
+                    return first  # what is read in order: the next vector brings the rest
+                # A vector that starts inside a line ends in the next one, and an update waits for both.
+                ends = {name: e.base + e.stride * (e.lanes - 1) for name, e in ramps.items()}
+                return block((first, replace(s, index=_of_lane(index, ends))))
             case Barrier():
                 raise NotVectorisable
             case _:
@@ -244,5 +249,10 @@ def _update(s: Store) -> tuple[str, Expr] | None:
             return None
 
 
-def _first_lane(e: Expr, first: dict[str, Expr]) -> Expr:
-    return first.get(e.name, e) if isinstance(e, Var) else map_children(e, lambda x: _first_lane(x, first))
+def _of_lane(index: tuple[Expr, ...], values: dict[str, Expr]) -> tuple[Expr, ...]:
+    """Subscripts in the lane in which variables have these values."""
+
+    def scalar(e: Expr) -> Expr:
+        return values.get(e.name, e) if isinstance(e, Var) else map_children(e, scalar)
+
+    return tuple(map(scalar, index))

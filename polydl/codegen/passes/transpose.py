@@ -93,9 +93,18 @@ def _turns(load: Load, buffer: Buffer, tile: _Tile) -> bool:
     if buffer.memory is Memory.REGISTER or buffer.dtype == BOOL or not load.index:
         return False
     if not all(isinstance(n, Const) for n in buffer.shape[1:]):
-        return False
+        return _crosses_rows(load, tile)
     form = linear(flat_index(buffer, load.index), (tile.row, tile.lane))
     return form is not None and form.coefficient(tile.row) == 1 and form.coefficient(tile.lane) not in (0, 1)
+
+
+def _crosses_rows(load: Load, tile: _Tile) -> bool:
+    """Whether unrolled steps move the last subscript alone and lanes others alone, whatever the extents are."""
+    forms = [linear(i, (tile.row, tile.lane)) for i in load.index]
+    steps = [(f.coefficient(tile.row), f.coefficient(tile.lane)) for f in forms if f is not None]
+    if len(steps) < len(forms) or steps[-1] != (1, 0):
+        return False
+    return all(step == 0 for step, _ in steps[:-1]) and any(lane != 0 for _, lane in steps[:-1])
 
 
 def _with_rows(s: Stmt, tile: _Tile, load: Load, name: str) -> Stmt:

@@ -9,6 +9,7 @@ Every step is a public transformation that passed the judge, so the result has a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from polydl.dsl.function import Function
@@ -88,10 +89,9 @@ def optimize(
 
 def _shared_or_not(plain: Schedule, best: Schedule, target: Target) -> Schedule:
     """The schedule, or the same on one core where threads win too little."""
-    serial = _on_one_core(plain, best)
-    if serial is None or _SHARED * predicted_time(serial, target) > predicted_time(best, target):
+    if _SHARED * predicted_time(best, replace(target, cores=1)) > predicted_time(best, target):
         return best
-    return serial
+    return _on_one_core(plain, best) or best
 
 
 def _modest(schedule: Schedule, original: Function) -> bool:
@@ -131,8 +131,9 @@ def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
             time = _time(candidate, part, target)
             if time < least:
                 best, least = candidate, time
-    serial = _on_one_core(schedule, best)
-    return best if serial is None or _SHARED * _time(serial, part, target) > least else serial
+    if _SHARED * _time(best, part, replace(target, cores=1)) > least:
+        return best
+    return _on_one_core(schedule, best) or best
 
 
 def _on_one_core(before: Schedule, after: Schedule) -> Schedule | None:

@@ -29,6 +29,7 @@ from polydl.poly.affine import dim
 from polydl.poly.tree import Band, Sequence, Tree, children, members, statements_below
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
+from polydl.scheduler.automatic.streams import jammed, row_loops
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.instances import RunFirst
@@ -47,7 +48,8 @@ from polydl.vocabulary import Memory
 
 __all__ = ["contractions"]
 
-_VECTORS: Final = 2  # columns of a register tile: tiles of 14x2 vectors reach the multiply-add peak
+# Rows in flight together: so many streams are read ahead, and each line of what is transposed is used up at once.
+_TOGETHER: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class _Blocks:
 
 
 def contractions(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
-    """The part with every contraction in it blocked, and vectors elsewhere."""
+    """The part with every contraction in it blocked, and elsewhere vectors, with several rows in flight or one."""
     found: list[str] = []
     for name in part.statements:
         blocked = _blocked(schedule, name, target)
@@ -91,7 +93,13 @@ def contractions(schedule: Schedule, part: Part, target: Target) -> Iterator[Sch
         names = tuple(m.name for m in band.members)
         if {s for m in band.members for s, _ in m.exprs} <= set(rest):
             schedule = vectorised(schedule, names, target)
-    yield parallel(schedule, rest) if rest else schedule
+    yield parallel(schedule, rest) if rest and target.cores > 1 else schedule
+    several = schedule
+    for row in list(row_loops(part.subtree(schedule.tree))):
+        if {s for s, _ in schedule.member(row).exprs} <= set(rest):
+            several = jammed(several, row, _TOGETHER) or several
+    if several is not schedule:
+        yield parallel(several, rest) if target.cores > 1 else several
 
 
 def _blocked(schedule: Schedule, name: str, target: Target) -> Schedule | None:
@@ -125,10 +133,10 @@ def _blocked(schedule: Schedule, name: str, target: Target) -> Schedule | None:
     if tiled is None:
         return None
     packed = _packed(tiled, name, shape, blocks, target)
-    return None if packed is None else _in_registers(packed, name, shape)
+    return None if packed is None else _in_registers(packed, name, shape, target)
 
 
-def _in_registers(schedule: Schedule, name: str, shape: _Shape) -> Schedule | None:
+def _in_registers(schedule: Schedule, name: str, shape: _Shape, target: Target) -> Schedule | None:
     """Sums in registers over a block of the reduction, for whole tiles where possible."""
     p, v, k = shape.rows, shape.columns, shape.reduced
     before = {t.name for t in schedule.function.tensors}
@@ -154,7 +162,8 @@ def _in_registers(schedule: Schedule, name: str, shape: _Shape) -> Schedule | No
     if done is None:
         return None
     done = attempt(done, SplitSum(name)) or done
-    done = attempt(done, Parallel(f"{p}.o")) or done
+    if target.cores > 1:
+        done = attempt(done, Parallel(f"{p}.o")) or done
     return attempt(done, Prefetch(schedule.statement(name).target, f"{p}.i.o", 1)) or done
 
 
@@ -167,11 +176,9 @@ def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, targe
         for load in operands:
             mine = [x for x in reads(schedule.statement(name)) if x.buffer == load.buffer]
             along = [d for d, e in enumerate(load.index) if uses(e, axis)]
-            layout = None
-            if operands is shape.wide or row_stride(load.index, axis) == 1:
-                if len(along) != 1:
-                    return None
-                layout = _panels(schedule, load, along[0], width, blocks)
+            if len(along) != 1:
+                return None
+            layout = _panels(schedule, load, along[0], width, blocks)
             before = {t.name for t in schedule.function.tensors}
             changed = attempt(
                 schedule,
@@ -189,13 +196,9 @@ def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, targe
             copy = next(t.name for t in changed.function.tensors if t.name not in before)
             schedule = changed
             names = tuple(f"{copy}.x{d}" for d in range(len(load.index)))
-            lanes = width if row_stride(load.index, axis) == 1 else blocks.lanes
-            schedule = (
-                vectorised(changed, names, target)
-                if layout is None
-                else _panelled(changed, names, along[0], lanes)
-            )
-            if operands is shape.wide:
+            lanes = width if row_stride(load.index, axis) == 1 else min(width, blocks.lanes)
+            schedule = _panelled(changed, names, along[0], lanes)
+            if operands is shape.wide and target.cores > 1:
                 first = next(n for n in loops_of(schedule, copy) if n.startswith(f"{copy}.x"))
                 schedule = attempt(schedule, Parallel(first)) or schedule
     return schedule
@@ -205,7 +208,15 @@ def _panelled(schedule: Schedule, names: tuple[str, ...], along: int, lanes: int
     """A copy into panels: a line of a panel is one vector; from lines across the panels, tiles are transposed."""
     x, last = names[along], names[-1]
     if x == last:
-        return attempt(schedule, Split(x, lanes), Vectorize(f"{x}.i")) or schedule
+        y = names[-2]
+        straight = attempt(
+            schedule,
+            *(Split(x, lanes), Split(y, _TOGETHER)),
+            Reorder((*names[:-2], f"{y}.o", f"{x}.o", f"{y}.i", f"{x}.i")),
+            SeparateTiles((f"{x}.o",)),
+            *(Vectorize(f"{x}.i"), Vectorize(f"{x}.i.tail")),
+        )
+        return straight or schedule
     rest = tuple(n for n in names if n not in (x, last))
     tiled = attempt(
         schedule,
@@ -290,12 +301,26 @@ def _shared(tree: Tree, name: str) -> str:
 
 def _blocks(shape: _Shape, size: int, target: Target) -> _Blocks:
     lanes = target.lanes(size)
-    columns = _VECTORS * lanes
-    rows = max(1, (target.vector_registers - 1 - _VECTORS * len(shape.wide)) // _VECTORS)
-    reduced = max(8, target.l1d_bytes // (size * columns * len(shape.wide)) // 8 * 8)
+    vectors, rows = _tile(target.vector_registers - 1, lanes, len(shape.wide))
+    columns = vectors * lanes
+    reduced = max(8, target.l1d_bytes // 2 // (size * rows * len(shape.tall)) // 8 * 8)
     some_rows = max(1, target.l2_bytes // 4 // (size * reduced * len(shape.tall)) // rows) * rows
     many = max(1, target.l3_bytes // 4 // (size * reduced * len(shape.wide)) // columns) * columns
     return _Blocks(lanes, rows, columns, some_rows, many, reduced)
+
+
+def _tile(registers: int, lanes: int, wide: int) -> tuple[int, int]:
+    """Vectors and rows of the register tile that takes the fewest loads, and lines to load from, for each multiply-add.
+
+    In each step of the reduction every vector and every row is loaded. The rows are a power of two: panels of rows are
+    transposed by whole vectors.
+    """
+    found = []
+    for vectors in range(1, registers):
+        room = (registers - vectors * wide) // vectors
+        if room > 0:
+            found.append((vectors, 1 << (room.bit_length() - 1)))
+    return min(found, key=lambda t: (2 * wide * t[0] + t[1] * (1 + 1 / lanes)) / (t[0] * t[1]))
 
 
 def _shape(schedule: Schedule, s: StatementDef) -> _Shape | None:

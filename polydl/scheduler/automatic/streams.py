@@ -24,7 +24,7 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["row_streams", "shared_out", "vectors_below"]
+__all__ = ["jammed", "row_loops", "row_streams", "shared_out", "vectors_below"]
 
 _ROWS: Final = (8, 4)
 
@@ -33,25 +33,26 @@ def row_streams(schedule: Schedule, part: Part, target: Target) -> Iterator[Sche
     """For each loop around innermost ones and each number of rows: the part with that loop jammed into them, and with
     all such loops, each in a nest of its own."""
     vectors = vectors_below(schedule, part, target)
-    rows = list(_rows(part.subtree(vectors.tree)))
+    rows = list(row_loops(part.subtree(vectors.tree)))
     found: dict[int, list[str]] = {count: [] for count in _ROWS}
     for row in rows:
         for count in _ROWS:
-            jammed = _jammed(vectors, row, count)
-            if jammed is not None:
+            several = jammed(vectors, row, count)
+            if several is not None:
                 found[count].append(row)
-                yield shared_out(jammed, part, target)
+                yield shared_out(several, part, target)
     for count, legal in found.items():
         if len(legal) > 1:
             every = vectors
             for row in legal:
-                every = _jammed(every, row, count) or every
+                every = jammed(every, row, count) or every
             yield shared_out(every, part, target)
 
 
-def _jammed(schedule: Schedule, row: str, count: int) -> Schedule | None:
-    jammed = attempt(schedule, UnrollAndJam(row, count))
-    return None if jammed is None else attempt(jammed, SeparateTiles((f"{row}.o",))) or jammed
+def jammed(schedule: Schedule, row: str, count: int) -> Schedule | None:
+    """`count` iterations of a loop in flight in the loops below it; None where that is illegal."""
+    several = attempt(schedule, UnrollAndJam(row, count))
+    return None if several is None else attempt(several, SeparateTiles((f"{row}.o",))) or several
 
 
 def shared_out(schedule: Schedule, part: Part, target: Target) -> Schedule:
@@ -69,7 +70,7 @@ def vectors_below(schedule: Schedule, part: Part, target: Target) -> Schedule:
     return schedule
 
 
-def _rows(tree: Tree) -> Iterator[str]:
+def row_loops(tree: Tree) -> Iterator[str]:
     """The loops with one running loop below them in some branches, and no more in any.
 
     Not those in which a statement runs at one iteration only: it would be tested for in each row, and what the others
