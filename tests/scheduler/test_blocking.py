@@ -103,6 +103,27 @@ def test_the_automatic_schedule_computes_what_numpy_does(name: str, threads: int
         assert difference(kernel, kernel.data(size), data, reference(kernel, size)) < kernel.tolerance
 
 
+def _sliding(y: "f64[P, V]", a: "f64[P, K]", b: "f64[K + V]") -> None:
+    for p in range(P):
+        for v in range(V):
+            for k in range(K):
+                y[p, v] += a[p, k] * b[k + v]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_operand_of_one_dimension(threads: int) -> None:
+    program = loops(threads=threads)(_sliding)
+    schedule = blocked(program.schedule(), tiny_caches(threads))
+    assert any(isinstance(node, Allocate) for node in walk(schedule.tree))
+    compiled = program.scheduled(schedule)
+    rng = np.random.default_rng(2)
+    for rows, columns, terms in ((1, 1, 1), (9, 25, 17), (40, 70, 33)):
+        y, a, b = (rng.standard_normal(n) for n in ((rows, columns), (rows, terms), terms + columns))
+        wanted = y + np.stack([a @ b[v : v + terms] for v in range(columns)], axis=1)
+        compiled(y, a, b)
+        np.testing.assert_allclose(y, wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_nothing_is_blocked_where_sums_keep_their_order() -> None:
     schedule = Schedule.of(capture(KERNELS["gemm"].function).function, reassociate=False)
     assert blocked(schedule, native()) == schedule

@@ -208,11 +208,14 @@ def _panelled(schedule: Schedule, names: tuple[str, ...], along: int, lanes: int
     """A copy into panels: a line of a panel is one vector; from lines across the panels, tiles are transposed."""
     x, last = names[along], names[-1]
     if x == last:
-        y = names[-2]
+        lines = names[-2:-1]  # none where the operand has one dimension
         straight = attempt(
             schedule,
-            *(Split(x, lanes), Split(y, _TOGETHER)),
-            Reorder((*names[:-2], f"{y}.o", f"{x}.o", f"{y}.i", f"{x}.i")),
+            *(Split(n, _TOGETHER) for n in lines),
+            Split(x, lanes),
+            Reorder(
+                (*names[:-2], *(f"{n}.o" for n in lines), f"{x}.o", *(f"{n}.i" for n in lines), f"{x}.i")
+            ),
             SeparateTiles((f"{x}.o",)),
             *(Vectorize(f"{x}.i"), Vectorize(f"{x}.i.tail")),
         )
