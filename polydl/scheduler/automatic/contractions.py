@@ -28,6 +28,7 @@ from polydl.ir.expr import walk as walk_expr
 from polydl.poly.affine import dim
 from polydl.poly.tree import Band, Sequence, Tree, children, members, statements_below
 from polydl.scheduler.affine_order import SeparateTiles
+from polydl.scheduler.automatic.block_sizes import BlockSizes, block_sizes
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
 from polydl.scheduler.automatic.streams import jammed, row_loops
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
@@ -64,18 +65,6 @@ class _Shape:
     column_axis: str
     wide: tuple[Load, ...]
     tall: tuple[Load, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """Sizes of tiles: of the register tile (lanes along the columns), and of the blocks for the caches."""
-
-    lanes: int
-    tile_rows: int
-    tile_columns: int
-    rows: int
-    columns: int
-    reduced: int
 
 
 def contractions(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
@@ -116,7 +105,7 @@ def _blocked(schedule: Schedule, name: str, target: Target) -> Schedule | None:
     size = max(
         schedule.function.tensor(statement.target).dtype.bytes, *(x.dtype.bytes for x in reads(statement))
     )
-    blocks = _blocks(shape, size, target)
+    blocks = block_sizes(len(shape.wide), len(shape.tall), size, target)
     p, v, k = shape.rows, shape.columns, shape.reduced
     tiles = (*shape.outer, f"{v}.o", f"{k}.o", f"{p}.o", f"{v}.i.o", f"{p}.i.o")
     points = (f"{k}.i", f"{p}.i.i", f"{v}.i.i.o", f"{v}.i.i.i")
@@ -167,7 +156,9 @@ def _in_registers(schedule: Schedule, name: str, shape: _Shape, target: Target) 
     return attempt(done, Prefetch(schedule.statement(name).target, f"{p}.i.o", 1)) or done
 
 
-def _packed(schedule: Schedule, name: str, shape: _Shape, blocks: _Blocks, target: Target) -> Schedule | None:
+def _packed(
+    schedule: Schedule, name: str, shape: _Shape, blocks: BlockSizes, target: Target
+) -> Schedule | None:
     """Both kinds of operands copied into blocks that are read from front to back."""
     for operands, loop, axis, width in (
         (shape.wide, f"{shape.reduced}.o", shape.column_axis, blocks.tile_columns),
@@ -231,7 +222,7 @@ def _panelled(schedule: Schedule, names: tuple[str, ...], along: int, lanes: int
     return tiled or schedule
 
 
-def _panels(schedule: Schedule, load: Load, along: int, width: int, blocks: _Blocks) -> Layout:
+def _panels(schedule: Schedule, load: Load, along: int, width: int, blocks: BlockSizes) -> Layout:
     """Panels of `width` neighbours along one dimension: its quotient first, its remainder last."""
     dims = tuple(f"d{n}" for n in range(len(load.index)))
     shape = schedule.function.tensor(load.buffer).shape
@@ -300,30 +291,6 @@ def _shared(tree: Tree, name: str) -> str:
             found = node.members[-1].name
         node = next((c for c in children(node) if name in statements_below(c)), None)
     return found
-
-
-def _blocks(shape: _Shape, size: int, target: Target) -> _Blocks:
-    lanes = target.lanes(size)
-    vectors, rows = _tile(target.vector_registers - 1, lanes, len(shape.wide))
-    columns = vectors * lanes
-    reduced = max(8, target.l1d_bytes // 2 // (size * rows * len(shape.tall)) // 8 * 8)
-    some_rows = max(1, target.l2_bytes // 4 // (size * reduced * len(shape.tall)) // rows) * rows
-    many = max(1, target.l3_bytes // 4 // (size * reduced * len(shape.wide)) // columns) * columns
-    return _Blocks(lanes, rows, columns, some_rows, many, reduced)
-
-
-def _tile(registers: int, lanes: int, wide: int) -> tuple[int, int]:
-    """Vectors and rows of the register tile that takes the fewest loads, and lines to load from, for each multiply-add.
-
-    In each step of the reduction every vector and every row is loaded. The rows are a power of two: panels of rows are
-    transposed by whole vectors.
-    """
-    found = []
-    for vectors in range(1, registers):
-        room = (registers - vectors * wide) // vectors
-        if room > 0:
-            found.append((vectors, 1 << (room.bit_length() - 1)))
-    return min(found, key=lambda t: (2 * wide * t[0] + t[1] * (1 + 1 / lanes)) / (t[0] * t[1]))
 
 
 def _shape(schedule: Schedule, s: StatementDef) -> _Shape | None:
