@@ -20,7 +20,7 @@ from polydl.poly.dependences import bounds_violation, dependences
 from polydl.poly.distances import Distance, distances
 from polydl.poly.equivalence import OtherValue, other_value
 from polydl.poly.footprint import Footprint, footprint
-from polydl.poly.freedom import free_instances, undisturbed
+from polydl.poly.freedom import free_columns, free_instances, undisturbed
 from polydl.poly.generate import generate, iterator_names
 from polydl.poly.isl import budget, operations_spent
 from polydl.poly.legality import Violation, carried_by, check, independent, parallel_members
@@ -117,6 +117,7 @@ __all__ = [
     "footprint",
     "format_ast",
     "format_tree",
+    "free_columns",
     "free_instances",
     "generate",
     "independent",

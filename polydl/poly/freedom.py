@@ -12,14 +12,14 @@ from collections.abc import Iterable
 import islpy
 
 from polydl.errors import NotApplicable
-from polydl.poly.isl import guarded, map_of
+from polydl.poly.isl import guarded, map_of, set_of
 from polydl.poly.model import Dependence, Scop
 from polydl.poly.paths import Path, paths
 from polydl.poly.places import Place, coordinates
 from polydl.poly.sets import primed, relation_text
 from polydl.poly.tree import Member, Tree
 
-__all__ = ["free_instances", "undisturbed"]
+__all__ = ["free_columns", "free_instances", "undisturbed"]
 
 
 @guarded
@@ -69,6 +69,51 @@ def free_instances(
             free = _solid(free.subtract(held[name].compute_divs()).coalesce(), free)
         found[name] = "false" if free.is_empty() else place.condition(free)
     return found
+
+
+@guarded
+def free_columns(
+    scop: Scop,
+    tree: Tree,
+    dependences: Iterable[Dependence],
+    loop: str,
+    column: str,
+) -> dict[str, str]:
+    """For each statement inside `column`, a loop in branches of `loop`, isl text of the condition (over its iterators)
+    that it is in a column, an iteration of that loop, of which no statement beside it needs anything within an
+    iteration of the loops outside `loop`; "" if it always is, "false" if never.
+
+    What columns need of each other does not count. NotApplicable as in `free_instances`.
+    """
+    inside = [p for p in paths(scop, tree) if loop in _names(p)]
+    if len({p.statement for p in inside}) != len(inside):
+        raise NotApplicable(f"a statement stands in several places inside loop {loop}")
+    here = {p.statement: Place(scop, p, _names(p).index(loop)) for p in inside}
+    to_column: dict[str, islpy.Map] = {}
+    for p in inside:
+        if column in _names(p):
+            e = coordinates(p)[_names(p).index(column)][1]
+            iterators = here[p.statement].statement.iterators
+            to_column[p.statement] = map_of(
+                relation_text(scop.parameters, p.statement, iterators, "", ("c",), f"c = {e}")
+            )
+    needed: islpy.Set | None = None
+    for d in dependences:
+        if d.source in to_column and d.sink in here and d.sink not in to_column:
+            pairs = map_of(d.relation).intersect_domain(here[d.source].instances)
+            found = pairs.intersect_range(here[d.sink].instances).domain().apply(to_column[d.source])
+            needed = found if needed is None else needed.union(found)
+    if needed is not None:
+        for place in here.values():  # where some statement never runs, more may count as needed
+            needed = needed.gist_params(set_of(place.statement.domain).params())
+    result = {}
+    for name, columns in to_column.items():
+        free = here[name].instances
+        if needed is not None:
+            held = needed.apply(columns.reverse()).intersect(free)
+            free = _solid(free.subtract(held.compute_divs()).coalesce(), free)
+        result[name] = "false" if free.is_empty() else here[name].condition(free)
+    return result
 
 
 @guarded

@@ -3,6 +3,7 @@
 from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
+from polydl.scheduler.copies import CopyInOut
 from polydl.scheduler.diamonds import Diamond
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.folding import Contract, Fold
@@ -32,6 +33,7 @@ __all__ = [
     "Collapse",
     "ComputeAt",
     "Contract",
+    "CopyInOut",
     "Diamond",
     "Distribute",
     "Expand",

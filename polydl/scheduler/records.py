@@ -12,6 +12,7 @@ from polydl.errors import InvalidProgram
 from polydl.scheduler.affine_order import AffineOrder, SeparateTiles
 from polydl.scheduler.bindings import Parallel, Sequential, Unroll, Vectorize
 from polydl.scheduler.compute import Accumulate, Inline, Privatize
+from polydl.scheduler.copies import CopyInOut
 from polydl.scheduler.diamonds import Diamond
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.folding import Contract, Fold
@@ -37,10 +38,10 @@ __all__ = ["TRANSFORMS", "from_json", "from_text"]
 TRANSFORMS: Final[dict[str, type[Transform]]] = {
     t.__name__: t
     for t in (
-        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, Diamond, Distribute, Expand, Fold, Fuse, FuseShifted,
-        IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, ReadAhead, Rebase, Reorder,
-        Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew, Split,
-        SplitSum, Tensorise, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
+        Accumulate, AffineOrder, Collapse, ComputeAt, Contract, CopyInOut, Diamond, Distribute, Expand, Fold, Fuse,
+        FuseShifted, IndexSetSplit, Inline, Local, Pack, Parallel, PartialSums, Prefetch, Privatize, ReadAhead,
+        Rebase, Reorder, Reverse, RunFirst, Separate, SeparateTiles, Sequential, SetLayout, SetMemory, Shift, Skew,
+        Split, SplitSum, Tensorise, Tile, Unimodular, Unroll, UnrollAndJam, Vectorize,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from polydl.codegen.llvm import lower
 from polydl.codegen.passes import Unroll, Vectorize, distribute, flatten
+from polydl.ir import parse_kernel
 from polydl.ir.expr import Const
 from polydl.ir.interpret import interpret
 from polydl.ir.kernel import Binding, Kernel
@@ -55,6 +56,22 @@ def test_vectorize(name: str) -> None:
         same(reference(kernel, sizes), data)
 
     run()
+
+
+def test_a_sum_over_no_lanes_touches_nothing() -> None:
+    kernel = parse_kernel(
+        """kernel masked(inout x: f32[8], inout s: f32[4]) sizes(N):
+  for i in 0..8:
+    vector for v in 0..8 length 8:
+      if v + i < N:
+        s[i] = s[i] + x[v]
+"""
+    )
+    after = Vectorize(parse("x86-64-avx512"))(kernel)
+    assert not any(loop.binding == Binding.VECTOR for loop in loops(after.body))
+    x, s = np.arange(8, dtype=np.float32), np.zeros(4, np.float32)
+    interpret(after, {"x": x, "s": s}, {"N": 4})  # s[4] and what follows is not there
+    np.testing.assert_array_equal(s, [6, 3, 1, 0])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])

@@ -14,6 +14,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    CopyInOut,
     Diamond,
     Distribute,
     Expand,
@@ -29,6 +30,7 @@ from polydl.scheduler import (
     Prefetch,
     Privatize,
     ReadAhead,
+    Rebase,
     Reorder,
     Reverse,
     RunFirst,
@@ -171,6 +173,11 @@ ILLEGAL: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] = {
     "expand_what_goes_on": (lambda: weighted().schedule(), (Split("j", 2), Expand("t", ("i", "j.o")))),
     "expand_what_the_next_iteration_reads": (carried, (Expand("t", ("i",)),)),
     "expand_what_nobody_writes_again": (carried, (Expand("u", ("i", "j")),)),
+    "copy_not_loaded": (lambda: heat().schedule(), (CopyInOut("u", "step", (1, 0), loaded=False),)),
+    "copy_of_sums_not_loaded": (
+        lambda: triangular().schedule(),
+        (CopyInOut("y", "lower", (1, 0), loaded=False),),
+    ),
     "symbolic_sizes": (triangle_sums, (Parallel("sums.i"),)),
 }
 
@@ -267,6 +274,13 @@ NOT_APPLICABLE: dict[str, tuple[Callable[[], Schedule], tuple[Transform, ...]]] 
         (Split("j2", 2), Expand("t", ("i", "j2.o"))),
     ),
     "expand_a_reduction_over_its_axis": (lambda: normalised().schedule(), (Expand("total", ("total.j",)),)),
+    "copy_in_no_order": (lambda: matmul().schedule(), (CopyInOut("A", "C", (1, 1)),)),
+    "copy_what_is_not_used": (
+        lambda: product().schedule(),
+        (Distribute("j"), Distribute("i"), Rebase("S2"), CopyInOut("x", "S1", (1, 0))),
+    ),
+    "copy_nothing": (lambda: matmul().schedule(), (CopyInOut("A", "C", (1, 0), loaded=False),)),
+    "copy_for_nobody": (lambda: matmul().schedule(), (CopyInOut("A", "Z", (1, 0)),)),
     "split_by_nothing": (lambda: matmul().schedule(), (Split("i", 0),)),
     "tile_across_bands": (lambda: heat().schedule(), (Tile(("t", "step.i"), (2, 2)),)),
     "tile_without_sizes": (lambda: matmul().schedule(), (Tile(("i", "j"), (4,)),)),

@@ -19,6 +19,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    CopyInOut,
     Diamond,
     Distribute,
     Expand,
@@ -348,6 +349,12 @@ def _rebase(r: Random, s: Schedule) -> Transform | None:
     return Rebase(r.choice([x.name for x in s.scop.statements]))
 
 
+def _copy_in_out(r: Random, s: Schedule) -> Transform | None:
+    t = r.choice([t for t in s.function.tensors if _users(s, t.name)])
+    statement = r.choice(sorted(_users(s, t.name)))
+    return CopyInOut(t.name, statement, tuple(r.sample(range(t.rank), t.rank)), r.random() < 0.3)
+
+
 def _tensorise(r: Random, s: Schedule) -> Transform | None:
     found = [b for b in _bands(s) if b[-1].endswith(".i") and len(b) > 1]
     return Tensorise(tuple(r.choice(found)[-2:]), DOT) if found else None
@@ -395,6 +402,7 @@ MAKERS: Final[Mapping[str, Maker]] = {
     "Collapse": _collapse,
     "ComputeAt": _compute_at,
     "Contract": _of_dimension(lambda r, t, k: Contract(t, (k,))),
+    "CopyInOut": _copy_in_out,
     "Distribute": _distribute,
     "Expand": _expand,
     "Diamond": _diamond,

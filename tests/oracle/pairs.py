@@ -40,7 +40,8 @@ _TRIES: Final = 8
 _OFTEN: Final = (
     *("AffineOrder",) * 6, *("Parallel",) * 4, *("Vectorize",) * 4, *("Reverse",) * 6, *("Shift",) * 5, *("Fold",) * 4,
     *("Local",) * 4, *("Contract",) * 3, *("Expand",) * 2, *("Fuse",) * 3, *("Unimodular",) * 5, *("Distribute",) * 2,
-    *("UnrollAndJam",) * 3, "Reorder", "Reorder", "Tile", "Tile", "ComputeAt", "Pack", "SeparateTiles",
+    *("UnrollAndJam",) * 3, *("CopyInOut",) * 2, "Reorder", "Reorder", "Tile", "Tile", "ComputeAt", "Pack",
+    "SeparateTiles",
 )  # fmt: skip
 _FIRST: Final = {  # what makes a transformation fit more often
     "Separate": ("Shift", "Split", "Split"),

@@ -8,7 +8,7 @@ import pytest
 
 from polydl import poly
 from polydl.dsl import capture
-from polydl.poly.freedom import free_instances, undisturbed
+from polydl.poly.freedom import free_columns, free_instances, undisturbed
 from polydl.poly.sets import restricted_domain
 from polydl.scheduler import Schedule, Split
 
@@ -52,3 +52,32 @@ def test_a_row_of_sums_is_undisturbed_but_the_whole_is_not() -> None:
     (path,) = poly.paths(s.scop, s.tree)
     assert undisturbed(s.scop, path, 1, s.dependences, "x")
     assert not undisturbed(s.scop, path, 0, s.dependences, "x")
+
+
+def _steps(Q: "f64[M, N]", A: "f64[M, N]", R: "f64[N, N]") -> None:
+    for k in range(N):
+        for i in range(M):
+            Q[i, k] = A[i, k] + 1.0
+        for j in range(k + 1, N):
+            for i in range(M):
+                R[k, j] += Q[i, k] * A[i, j]
+            for i in range(M):
+                A[i, j] -= Q[i, k] * R[k, j]
+
+
+def test_the_columns_that_a_block_does_not_need_are_those_behind_it() -> None:
+    s = Schedule.of(capture(_steps).function).apply(Split("k", 3))
+    found = free_columns(s.scop, s.tree, s.dependences, "k.i", "j")
+    assert set(found) == {"S2", "S3"}
+    for name, condition in found.items():
+        statement = s.scop.statement(name)
+        sizes = (("M", 2), ("N", 10))
+        late = set(poly.points(restricted_domain(s.scop, statement, (condition,)), sizes))
+        every = set(poly.points(restricted_domain(s.scop, statement, ()), sizes))
+        assert late == {(k, j, i) for k, j, i in every if j >= k // 3 * 3 + 3}
+
+
+def test_where_the_next_step_needs_any_column_none_is_free() -> None:
+    s = Schedule.of(capture(_steps).function)  # a block of all steps
+    found = free_columns(s.scop, s.tree, s.dependences, "k", "j")
+    assert found == {"S2": "false", "S3": "false"}

@@ -17,6 +17,7 @@ from polydl.scheduler import (
     Collapse,
     ComputeAt,
     Contract,
+    CopyInOut,
     Diamond,
     Distribute,
     Expand,
@@ -276,6 +277,12 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     "expand_symbolic": (weighted(symbolic=True), (Expand("t", ("i",)), Distribute("i"), Parallel("S3.i"))),
     "expand_tiles": (weighted(), (Split("i", 2), Expand("t", ("i.o", "i.i")), Parallel("i.o"))),
     "expand_one_of_two_uses": (weighted(twice=True), (Expand("t", ("i",)), Parallel("i"))),
+    "copy_in_out": (
+        weighted(symbolic=True),
+        (CopyInOut("y", "S3", (1, 0), loaded=False), CopyInOut("x", "S1", (1, 0))),
+    ),
+    "copy_in_out_of_one_part": (product(), (*ALONE, Rebase("S2"), CopyInOut("y", "S2", (1, 0)))),
+    "copy_in_out_of_a_computation": (matmul(6, 7, 5, bias=True), (CopyInOut("B", "C", (1, 0)),)),
     "partial_sums": (
         product(),
         (*ALONE, Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")), PartialSums("S2", "S2.j")),

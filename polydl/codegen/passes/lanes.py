@@ -194,7 +194,9 @@ class Lanes:
         if mask is not None:
             vector = Select(mask, vector, identity(reduce, vector.dtype))
         old = Load(s.buffer, s.index, s.value.dtype)
-        return Store(s.buffer, s.index, Binary(op, old, ReduceLanes(reduce, vector)))
+        store = Store(s.buffer, s.index, Binary(op, old, ReduceLanes(reduce, vector)))
+        # Where no lane runs, the place may not exist, or be another thread's.
+        return store if mask is None or mask is self.tail else If(ReduceLanes("or", mask), store)
 
     def _refuse_recurrences(self, s: Stmt) -> None:
         """A location common to all lanes may only be updated by reductions, and not be read otherwise."""

@@ -8,7 +8,7 @@ Every step is a public transformation that passed the judge, so the result has a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
 from polydl.ir.expr import Const
 from polydl.poly.tree import Allocate, members, statements_below, walk
 from polydl.scheduler.automatic.blocked import blocked
+from polydl.scheduler.automatic.columns import column_panels
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
@@ -46,6 +47,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
     row_streams,
     blocked,
     ready_updates,
+    column_panels,
     split_loops,
     stencils,
     wavefronts,
@@ -122,16 +124,17 @@ def candidates(
 
 def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
     """The schedule with one part as the best strategy has it."""
-    best, least = schedule, _time(schedule, part, target)
+    others = set(statements_below(schedule.tree)) - set(part.statements)
+    best, least = schedule, _time(schedule, others, target)
     enough = _ENOUGH * least_time(schedule, target, part.statements)
     for strategy in STRATEGIES:
         if least <= enough:
             break
         for candidate in _proposals(strategy, schedule, part, target):
-            time = _time(candidate, part, target)
+            time = _time(candidate, others, target)
             if time < least:
                 best, least = candidate, time
-    if _SHARED * _time(best, part, replace(target, cores=1)) > least:
+    if _SHARED * _time(best, others, replace(target, cores=1)) > least:
         return best
     return _on_one_core(schedule, best) or best
 
@@ -144,9 +147,9 @@ def _on_one_core(before: Schedule, after: Schedule) -> Schedule | None:
     return attempt(before, *(t for t in steps if not isinstance(t, Parallel)))
 
 
-def _time(schedule: Schedule, part: Part, target: Target) -> float:
-    """The predicted time of a part, with the copies and the like that a strategy has added to it."""
-    return predicted_time(schedule, target, statements_below(part.subtree(schedule.tree)))
+def _time(schedule: Schedule, others: Collection[str], target: Target) -> float:
+    """The predicted time of all but other parts: of a part with the copies and the like that a strategy has added."""
+    return predicted_time(schedule, target, set(statements_below(schedule.tree)) - set(others))
 
 
 def _proposals(strategy: Strategy, schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
