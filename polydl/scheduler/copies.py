@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, replace
 
 from polydl.dsl.function import Axis, Computation
@@ -110,7 +110,7 @@ def _targets(c: Computation) -> Collection[str]:
 
 
 def _redirected(
-    c: Computation, here: Collection[str], tensor: str, name: str, order: tuple[int, ...]
+    c: Computation, here: Set[str], tensor: str, name: str, order: tuple[int, ...]
 ) -> Computation:
     """The computation with its accesses to the tensor going to the copy, if its statements are of the part."""
     if not here & {c.name, f"{c.name}_init"}:

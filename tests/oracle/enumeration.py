@@ -345,9 +345,18 @@ _NEUTRAL = {"add": (0.0, 0), "mul": (1.0, 1), "max": (float("-inf"),), "min": (f
 
 
 def outcome(
-    function: Function, tree: Tree | None, sizes: Sizes, terms: Terms, *, reverse: bool = False
+    function: Function,
+    tree: Tree | None,
+    sizes: Sizes,
+    terms: Terms,
+    *,
+    reverse: bool = False,
+    garbage: bool = False,
 ) -> dict[tuple[str, tuple[int, ...]], int]:
-    """What the results hold after a run in the order of a tree (None: of the function), cell by cell, as terms."""
+    """What the results hold after a run in the order of a tree (None: of the function), cell by cell, as terms.
+
+    What nobody has stored is the same everywhere, with `garbage` another value in each cell.
+    """
     order = (
         original(function, sizes)
         if tree is None
@@ -358,7 +367,7 @@ def outcome(
 
     def before(tensor: str, cell: tuple[int, ...]) -> int:
         if roles[tensor] in (TensorRole.TEMPORARY, TensorRole.OUTPUT):
-            return terms.term("undefined")
+            return terms.term("undefined", tensor, cell) if garbage else terms.term("undefined")
         return terms.term("given", tensor, cell)
 
     def load(tensor: str, cell: tuple[int, ...], r: Run) -> int:

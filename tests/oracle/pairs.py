@@ -263,6 +263,11 @@ def _is_legal(before: Schedule, after: Function, tree: Tree, sizes: dict[str, in
             return False
         if not same_sources(before.function, after, sizes):
             return False
+    elif after != before.function:
+        terms = Terms(before.reassociate)
+        old, new = (outcome(f, None, sizes, terms, garbage=True) for f in (before.function, after))
+        if old != new:
+            return False
     return tree_is_legal(after, tree, sizes, before.reassociate)
 
 

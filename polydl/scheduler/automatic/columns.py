@@ -16,21 +16,19 @@ from collections.abc import Iterator
 from typing import Final
 
 from polydl import poly
-from polydl.dsl.function import StatementDef
 from polydl.dsl.tensor import TensorRole
 from polydl.errors import InvalidProgram, NotApplicable, PolyhedralBlowup
-from polydl.poly.tree import Band, Filter, Sequence, members
+from polydl.poly.tree import Band, Filter, Sequence
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.apart import axis_of, counterpart, vector_loop
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
-from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
-from polydl.scheduler.copies import CopyInOut
+from polydl.scheduler.automatic.transposition import on_copies
+from polydl.scheduler.bindings import Parallel
 from polydl.scheduler.expansion import Expand
 from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.jam import UnrollAndJam
 from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.recipes.common import attempt, copies, loops_of, reads, uses
-from polydl.scheduler.recipes.written import lanes_of, row_stride
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 
@@ -126,43 +124,10 @@ def _contiguous(schedule: Schedule, part: Part, outer: tuple[str, ...], target: 
         for tensor, index in ((s.target, s.index), *((x.buffer, x.index) for x in reads(s))):
             along = {d for d, e in enumerate(index) if axis and uses(e, axis)}
             walked.setdefault(tensor, set()).update(along)
+    orders = {}
     for tensor, dimensions in walked.items():
         rank = schedule.function.tensor(tensor).rank
-        if len(dimensions) != 1 or dimensions == {rank - 1}:
-            continue
-        (d,) = dimensions
-        order = (*(n for n in range(rank) if n != d), d)
-        ways = (CopyInOut(tensor, part.statements[0], order, loaded) for loaded in (False, True))
-        copied = next((s for way in ways if (s := attempt(schedule, way)) is not None), None)
-        if copied is not None:
-            old = {s.name for s in schedule.function.statements()}
-            schedule = copied
-            for s in copied.function.statements():
-                if s.name not in old:
-                    schedule = _transposed(schedule, s, target)
-    return schedule
-
-
-def _transposed(schedule: Schedule, s: StatementDef, target: Target) -> Schedule:
-    """A copy between two orders of dimensions in square tiles: lanes along the rows stored, lines read side by side."""
-    names = loops_of(schedule, s.name)
-    along = {n: axis_of(schedule.member(n).expr(s.name)) for n in names}
-    stored = next((n for n in names if row_stride(s.index, along[n]) == 1), "")
-    read = next((n for n in names if row_stride(reads(s)[0].index, along[n]) == 1), "")
-    if not stored or not read or stored == read:
-        return schedule
-    lanes = lanes_of(schedule, schedule.member(stored), target)
-    others = tuple(n for n in names if n not in (stored, read))
-    tiles = tuple(f"{n}.o" for n in names if n in (stored, read))
-    tiled = attempt(
-        schedule,
-        *(Split(n, lanes) for n in (stored, read)),
-        Reorder((*others, *tiles, f"{read}.i", f"{stored}.i")),
-        SeparateTiles(tiles),
-        Unroll(f"{read}.i"),
-        Vectorize(f"{stored}.i"),
-    )
-    if tiled is None:
-        return schedule
-    outermost = next(m.name for m in members(tiled.tree) if m.exprs[0][0] == s.name)
-    return (attempt(tiled, Parallel(outermost)) if target.cores > 1 else None) or tiled
+        if len(dimensions) == 1 and dimensions != {rank - 1}:
+            (d,) = dimensions
+            orders[tensor] = (*(n for n in range(rank) if n != d), d)
+    return on_copies(schedule, part, orders, target)
