@@ -350,14 +350,16 @@ def _rebase(r: Random, s: Schedule) -> Transform | None:
 
 
 def _copy_in_out(r: Random, s: Schedule) -> Transform | None:
-    """Not of what is summed up in an order of its own: the judge does not follow such sums through a copy."""
+    """Not of what is summed up in an order of its own: the judge does not follow such sums through a copy. Temporaries
+    are always loaded: their garbage might reach what is no result, which the judge compares and the oracle does not."""
     sums = {x.target for x in s.function.statements() if x.op is not None and not s.reassociate}
     pool = [t for t in s.function.tensors if t.name not in sums and _users(s, t.name)]
     if not pool:
         return None
     t = r.choice(pool)
     statement = r.choice(sorted(_users(s, t.name)))
-    return CopyInOut(t.name, statement, tuple(r.sample(range(t.rank), t.rank)), r.random() < 0.3)
+    loaded = t.role is TensorRole.TEMPORARY or r.random() < 0.3
+    return CopyInOut(t.name, statement, tuple(r.sample(range(t.rank), t.rank)), loaded)
 
 
 def _tensorise(r: Random, s: Schedule) -> Transform | None:
