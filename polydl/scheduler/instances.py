@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polydl.errors import NotApplicable
-from polydl.poly.tree import Band, Filter, Selection, Sequence
+from polydl.poly.tree import Band, Filter, Selection, Sequence, members
 from polydl.scheduler.schedule import Rewritten, Schedule, Transform
 from polydl.scheduler.structure import band_of, rename_members, replace_at, restrict, unique_name
 
@@ -40,8 +40,12 @@ class RunFirst(Transform):
             raise NotApplicable("the instances to run first are none or all")
         taken: list[str] = []
 
+        # Names of what a loop of that name was split into count as taken too: the new one may be split as well.
+        names = {m.name for m in members(tree)}
+        split = {n[:k] for n in names for k in range(len(n)) if n[k] == "."}
+
         def fresh(name: str) -> str:
-            taken.append(unique_name(tree, f"{name}.rest", taken))
+            taken.append(unique_name(tree, f"{name}.rest", (*taken, *split)))
             return taken[-1]
 
         new = Sequence(

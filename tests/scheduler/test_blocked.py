@@ -19,7 +19,9 @@ from polydl.scheduler.automatic.blocked import blocked
 from polydl.scheduler.automatic.choose import optimize
 from polydl.scheduler.automatic.orders import orders
 from polydl.scheduler.automatic.strategy import parts
+from polydl.scheduler.bindings import Parallel
 from polydl.scheduler.instances import RunFirst
+from polydl.scheduler.loops import Tile
 from polydl.scheduler.schedule import Schedule
 from polydl.vocabulary import Binding
 
@@ -98,6 +100,17 @@ def test_an_update_is_freed_and_runs_in_register_tiles(name: str) -> None:
             Binding.VECTOR,
             Binding.PARALLEL,
         }
+
+
+@pytest.mark.parametrize(("name", "directions"), [("lu", 2), ("cholesky", 1), ("lu_by_scalars", 2)])
+def test_threads_share_the_tiles_behind_the_diagonal(name: str, directions: int) -> None:
+    """Of a block's own rows and columns, beside the updates behind it."""
+    _, schedules = _schedules(name)
+    for schedule in schedules:
+        parallel = {t.loop for t in schedule.trace if isinstance(t, Parallel)}
+        tiled = {f"{n}.o" for t in schedule.trace if isinstance(t, Tile) for n in t.loops}
+        shared = {n for n in parallel if any(n.startswith(f"{tile}.rest") for tile in tiled)}
+        assert len(shared) >= directions
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from polydl.poly.tree import Band, walk
+from polydl.poly.tree import Band, members, walk
 from polydl.scheduler.automatic.apart import axis_of, counterpart, free, suits_vectors, taken_apart
-from polydl.scheduler.automatic.strategy import Part
+from polydl.scheduler.automatic.strategy import Part, innermost_bands
 from polydl.scheduler.automatic.updates import Update, update_of, update_tiled
+from polydl.scheduler.bindings import Parallel
 from polydl.scheduler.instances import RunFirst
 from polydl.scheduler.loops import Reorder, Split, Tile
 from polydl.scheduler.recipes.common import attempt
@@ -69,7 +70,7 @@ def _in_blocks(
         return None
     behind = counterpart(done, divided, others[0])
     done = _updated(divided, behind, updates, target)
-    return None if done is None else _in_tiles(done, others, inside, size, target)
+    return None if done is None else _in_tiles(done, step, others, size, target)
 
 
 def _updated(schedule: Schedule, loop: str, updates: dict[str, Update], target: Target) -> Schedule | None:
@@ -94,17 +95,40 @@ def _updated(schedule: Schedule, loop: str, updates: dict[str, Update], target: 
 
 
 def _in_tiles(
-    schedule: Schedule, others: tuple[str, ...], inside: str, size: int, target: Target
+    schedule: Schedule, step: str, others: tuple[str, ...], size: int, target: Target
 ) -> Schedule | None:
-    """The nest of loops `others` and `inside` in tiles, whose innermost loop is contiguous where most is done."""
+    """The nest of loops `others` and the steps of a block in tiles, whose innermost loop is contiguous where most is
+    done."""
     tiles = tuple(f"{n}.o" for n in others)
-    points = (*(f"{n}.i" for n in others), inside)
+    points = (*(f"{n}.i" for n in others), f"{step}.i")
     tiled = attempt(schedule, Tile(others, (size,) * len(others)))
     if tiled is None:
         return None
     best = max(points, key=lambda n: _suited(tiled, n))
     done = attempt(tiled, Reorder((*tiles, *(n for n in points if n != best), best)))
-    return None if done is None else taken_apart(done, best, target)
+    if done is None:
+        return None
+    known = {m.name for m in members(done.tree)} - {best}
+    if target.cores > 1:
+        done = _shared(done, f"{step}.o", tiles)
+    innermost = (b.members[-1].name for b in innermost_bands(done.tree))
+    for loop in [n for n in innermost if n not in known]:
+        done = taken_apart(done, loop, target)
+    return done
+
+
+def _shared(schedule: Schedule, block: str, tiles: tuple[str, ...]) -> Schedule:
+    """The tiles on the diagonal first, in each direction, and those behind it in parallel, where that is legal."""
+    for loop in tiles:
+        statements = tuple(s for s, _ in schedule.member(loop).exprs)
+        conditions = tuple(
+            f"{schedule.member(loop).expr(s)} = {schedule.member(block).expr(s)}" for s in statements
+        )
+        divided = attempt(schedule, RunFirst(loop, statements, conditions))
+        behind = None if divided is None else counterpart(schedule, divided, loop)
+        parallel = None if divided is None or behind is None else attempt(divided, Parallel(behind))
+        schedule = parallel or schedule
+    return schedule
 
 
 def _suited(schedule: Schedule, loop: str) -> int:
