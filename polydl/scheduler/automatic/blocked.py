@@ -1,7 +1,8 @@
 """Factorisations and the like in blocks: steps that wait for each other, and behind each block one large update.
 
     for k: for i: for j: …        ->  for k.o:
-                                        what other instances of the block wait for   tiles, innermost loops in vectors
+                                        what other instances of the block wait for   tiles, innermost loops in vectors,
+                                                                                     parallel behind the diagonal
                                         the update, which nothing there waits for   register tiles
 
 In `A[i, j] -= A[i, k] * A[k, j]` with the divisions `A[i, k] /= A[k, k]` between, a block of columns `k` needs its own
