@@ -36,10 +36,8 @@ __all__ = ["column_panels"]
 
 # Gram-Schmidt of 1000 x 1200, float64, on a first-level cache of 48 KB: 87 ms with 4 columns, 111 with 2, 99 with 6.
 _COLUMNS: Final = 4
-_STEPS: Final = (
-    24,
-    48,
-)  # of a block: its operands stay in the second-level cache, its own columns run slower
+# Steps of a block: its operands stay in the second-level cache, its own columns run slower.
+_STEPS: Final = (24, 48)
 
 
 def column_panels(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
@@ -52,10 +50,12 @@ def column_panels(schedule: Schedule, part: Part, target: Target) -> Iterator[Sc
     if len(columns) < 2 or not any(columns):
         return
     for column in filter(None, columns):
-        ready = _with_places(_contiguous(schedule, part, (step, column), target), column)
+        apart = _with_places(schedule, column)
+        if _divided(apart, step, _STEPS[0], column) is None:
+            continue
+        apart = _contiguous(apart, part, (step, column), target)
         for size in _STEPS:
-            blocks = attempt(ready, Split(step, size))
-            divided = None if blocks is None else _divided(blocks, f"{step}.i", column)
+            divided = _divided(apart, step, size, column)
             if divided is not None:
                 yield _in_panels(divided[0], part, divided[1], target)
 
@@ -77,8 +77,13 @@ def _with_places(schedule: Schedule, column: str) -> Schedule:
     return schedule
 
 
-def _divided(schedule: Schedule, inside: str, column: str) -> tuple[Schedule, str] | None:
-    """The schedule with the columns that a block itself does not need behind it, columns outermost, and their loop."""
+def _divided(schedule: Schedule, step: str, size: int, column: str) -> tuple[Schedule, str] | None:
+    """The schedule in blocks, with the columns that a block itself does not need behind it, columns outermost, and the
+    loop over these."""
+    blocks = attempt(schedule, Split(step, size))
+    if blocks is None:
+        return None
+    schedule, inside = blocks, f"{step}.i"
     statements = [s for s, _ in schedule.member(inside).exprs]
     try:
         late = poly.free_columns(schedule.scop, schedule.tree, schedule.dependences, inside, column)
