@@ -350,9 +350,13 @@ def _rebase(r: Random, s: Schedule) -> Transform | None:
 
 
 def _copy_in_out(r: Random, s: Schedule) -> Transform | None:
-    """Not of what is summed up in an order of its own: the judge does not follow such sums through a copy. Temporaries
-    are always loaded: their garbage might reach what is no result, which the judge compares and the oracle does not."""
-    sums = {x.target for x in s.function.statements() if x.op is not None and not s.reassociate}
+    """Not of what is summed up in its own order or from its own partial sums: the judge does not follow such sums
+    through a copy. Temporaries are always loaded: their garbage might reach what is no result, which the judge compares
+    and the oracle does not."""
+    updates = [x for x in s.function.statements() if x.op is not None]
+    sums = {
+        x.target for x in updates if not s.reassociate or any(y.buffer == x.target for y in loads(x.value))
+    }
     pool = [t for t in s.function.tensors if t.name not in sums and _users(s, t.name)]
     if not pool:
         return None
