@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from polydl.codegen.llvm import emit_llvm, lower
 from polydl.codegen.passes import Vectorize, Windows
-from polydl.dtypes import F32, F64, I16, I32, DType
+from polydl.dtypes import F32, F64, I16, I32, INDEX, DType
 from polydl.ir import parse_kernel, print_kernel, verify
+from polydl.ir.expr import Const
 from polydl.ir.interpret import interpret
-from polydl.ir.kernel import Kernel
+from polydl.ir.kernel import Alloc, Kernel
+from polydl.ir.rewrite import walk_stmts
 from polydl.targets import parse
 from tests.codegen.native import run_kernel
 
@@ -74,6 +76,18 @@ def test_vectors_shorter_than_a_line_are_loaded_where_they_are() -> None:
     line = "B[8*k + v + 1] = A[8*k + v] + A[8*k + v + 1] + A[8*k + v + 2]"
     assert "window" in _passed(line)
     assert "window" not in _passed(line, "x86-64-avx2")
+
+
+def test_rows_of_a_flat_array_have_windows_of_their_own() -> None:
+    kernel = parse_kernel("""
+kernel f(in A: f64[130], out B: f64[64]):
+  for k in 0..7:
+    vector for v in 0..8 length 8:
+      B[8*k + v] = A[8*k + v] + A[8*k + v + 64] + A[8*k + v + 2] + A[8*k + v + 66]
+""")
+    after = Windows(_WIDE)(lower(kernel, _WIDE))
+    made = [s.buffer for s in walk_stmts(after.body) if isinstance(s, Alloc)]
+    assert [b.shape for b in made] == [(Const(16, INDEX),)] * 2
 
 
 def test_a_shifted_vector_is_one_shuffle() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.polybench.kernels import KERNELS
 from polydl import LoopProgram, loops, poly
-from polydl.poly.tree import members
+from polydl.poly.tree import Member, members
 from polydl.scheduler.automatic.stencils import stencils
 from polydl.scheduler.automatic.strategy import parts
 from polydl.scheduler.automatic.time_tiles import Skewed, skewed
@@ -42,6 +42,17 @@ def test_the_least_skews_of_time_are_found(name: str) -> None:
     assert found.skews == _SWEEPS[name]
 
 
+@pytest.mark.parametrize("name", ["jacobi-2d", "heat-3d", "fdtd-2d"])
+def test_rows_of_an_array_need_no_skew(name: str) -> None:
+    found = _skewed(name)
+    assert found is not None
+    assert found.rows is not None
+    for path in poly.paths(found.rows.scop, found.rows.tree):
+        *outer, row = (c for c in path.coordinates if isinstance(c, Member))
+        assert found.loops[0] not in row.expr(path.statement).names()
+        assert [m.name for m in outer] == list(found.loops[:-1])
+
+
 @pytest.mark.parametrize("name", ["gemm", "lu", "adi", "floyd-warshall", "durbin", "nussinov"])
 def test_other_programs_are_left_alone(name: str) -> None:
     assert _skewed(name) is None
@@ -62,7 +73,8 @@ def _tiled(name: str, threads: int, across: bool = False) -> LoopProgram:
 @pytest.mark.parametrize(
     ("name", "threads", "across"),
     [
-        *((name, n, False) for name in ("jacobi-2d", "heat-3d", "fdtd-2d", "seidel-2d") for n in (1, 2)),
+        *((name, n, False) for name in ("jacobi-2d", "fdtd-2d", "seidel-2d") for n in (1, 2)),
+        ("heat-3d", 1, False),
         *((name, 2, True) for name in ("jacobi-2d", "heat-3d", "fdtd-2d")),
     ],
 )
@@ -86,12 +98,19 @@ def test_tiles_compute_the_same_at_every_size(
 
 
 def test_diamonds_are_proposed_for_several_cores_only() -> None:
-    schedule = _written("heat-3d")
-    target = loops(KERNELS["heat-3d"].function).target
+    schedule = _written("jacobi-2d")
+    target = loops(KERNELS["jacobi-2d"].function).target
     for cores, proposals in ((1, 1), (2, 2)):
         assert (
             len(list(stencils(schedule, parts(schedule.tree)[0], replace(target, cores=cores)))) == proposals
         )
+
+
+def test_planes_are_shared_in_diamonds_alone() -> None:
+    schedule = _written("heat-3d")
+    target = replace(loops(KERNELS["heat-3d"].function).target, cores=2)
+    (proposal,) = stencils(schedule, parts(schedule.tree)[0], target)
+    assert any(isinstance(t, Diamond) for t in proposal.trace)
 
 
 def test_threads_take_tiles_of_time_one_behind_the_other() -> None:

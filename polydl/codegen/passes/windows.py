@@ -134,7 +134,8 @@ class Windows:
 
 
 def _windows(s: For, buffers: set[str], target: Target) -> list[_Window]:
-    """The rows that the loop reads in several positions."""
+    """The rows that the loop reads in several positions, each a vector or less from another: rows of an array that is
+    flat are as far apart as they are long."""
     moving = bound_names(s.body)
     rows: list[dict[Load, int]] = []
     for e in dict.fromkeys(certain_loads(s.body)):
@@ -142,7 +143,7 @@ def _windows(s: For, buffers: set[str], target: Target) -> list[_Window]:
             continue
         for row in rows:
             distance = _distance(next(iter(row)), e)
-            if distance is not None:
+            if distance is not None and any(abs(distance - d) <= e.lanes for d in row.values()):
                 row[e] = distance
                 break
         else:

@@ -8,7 +8,7 @@ instances of the statement.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import floor
 from typing import Final
@@ -94,13 +94,17 @@ def _value(e: Affine, at: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop as one statement sees it: the axis it moves ("" for none), by how much, and how often."""
+    """A loop as one statement sees it: the axis it moves ("" for none), by how much, and how often.
+
+    `share`: of its trips, those that one iteration of the loops around runs on average.
+    """
 
     member: Member
     axis: str
     trips: float
     step: float
     sign: int = 1
+    share: float = 1.0
 
 
 def loops_on(path: Path, extents: Mapping[str, float]) -> tuple[Loop | None, ...]:
@@ -115,10 +119,24 @@ def loops_on(path: Path, extents: Mapping[str, float]) -> tuple[Loop | None, ...
             e = path.exprs[k]
             inside = {x.terms[0][0] for x in path.exprs[k + 1 :] if len(x.terms) == 1}
             own = tuple(t for t in e.terms if t[0] not in inside)
-            found.append(_loop(c, own if len(e.terms) > 1 and own else e.terms, left))
+            loop = _loop(c, own if len(e.terms) > 1 and own else e.terms, left)
+            found.append(replace(loop, share=_share(e, path.exprs[:k])))
         else:
             found.append(None)
     return tuple(found)
+
+
+def _share(e: Affine, around: Iterable[Affine]) -> float:
+    """A half across a diamond, which lines of both directions bound: `(i + t) mod W` where a loop around counts
+    `floor((-i + t)/W)`."""
+    for atom, _ in e.terms:
+        if isinstance(atom, Mod):
+            for other, _ in (term for x in around for term in x.terms):
+                if isinstance(other, FloorDiv) and other.divisor == atom.modulus:
+                    opposite = dict(other.dividend.terms)
+                    if any(opposite.get(n) == -c for n, c in atom.dividend.terms):
+                        return 0.5
+    return 1.0
 
 
 def _loop(m: Member, terms: Iterable[tuple[Atom, int]], left: dict[str, float]) -> Loop:

@@ -6,6 +6,11 @@
 The statements meet where they write: coordinate k of the band is subscript k of the element written, plus the
 multiple of time and the delay of the statement that make all dependences go forward. Nothing is known of programs:
 where no such multiples exist, there is no such band.
+
+Where the last loop of space is not to be tiled, it need not be skewed: whole rows of a statement then begin where the
+rows of the array do, at the same place in every step.
+
+    band(t, i + 2*t | i + 2*t + 1, sequence(S1: band(j - 1), S2: band(j - 1)))
 """
 
 from __future__ import annotations
@@ -38,6 +43,9 @@ class Skewed:
     schedule: Schedule
     loops: tuple[str, ...]
     skews: tuple[int, ...]
+    rows: Schedule | None = (
+        None  # instead, with the last loop not skewed, each statement's in a band of its own
+    )
 
 
 def skewed(schedule: Schedule, part: Part) -> Skewed | None:
@@ -71,7 +79,38 @@ def skewed(schedule: Schedule, part: Part) -> Skewed | None:
         Leaf() if len(names) == 1 else Sequence(tuple(Filter((Selection(s),), Leaf()) for s in names)),
     )
     done = attempt(schedule, AffineOrder(format_tree(_replaced(schedule.tree, nest, new))))
-    return None if done is None else Skewed(done, tuple(loops), tuple(skews))
+    if done is None:
+        return None
+    rows = _rows(schedule, nest, new, statements)
+    return Skewed(done, tuple(loops), tuple(skews), rows)
+
+
+def _rows(schedule: Schedule, nest: Band, new: Band, statements: list[StatementDef]) -> Schedule | None:
+    """The schedule with the band `new` in place of `nest`, but each statement's last loop along the rows it writes."""
+    *outer, last = new.members
+    rows: list[Filter] = []
+    taken = [m.name for m in outer]
+    for s in statements:
+        subscript = to_affine(s.index[-1])
+        if subscript is None:
+            return None
+        name = last.name if not rows else unique_name(schedule.tree, f"{s.name}.{last.name}", taken)
+        taken.append(name)
+        row = Band((Member(name, ((s.name, subscript - _begin(s, subscript)),)),), Leaf())
+        rows.append(Filter((Selection(s.name),), row))
+    inside = rows[0].child if len(rows) == 1 else Sequence(tuple(rows))
+    tree = _replaced(schedule.tree, nest, Band(tuple(outer), inside))
+    return attempt(schedule, AffineOrder(format_tree(tree)))
+
+
+def _begin(s: StatementDef, subscript: Affine) -> int:
+    """Where the subscript begins, if that is a constant: vectors counted from there are whole but for the last."""
+    for a in s.axes:
+        lower = to_affine(a.lower)
+        rest = subscript - dim(a.name)
+        if rest.is_constant and lower is not None and lower.is_constant:
+            return rest.constant + lower.constant
+    return 0
 
 
 def _place(s: StatementDef, time: Affine) -> tuple[Affine, ...] | None:

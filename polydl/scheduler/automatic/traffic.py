@@ -197,7 +197,7 @@ def _moves(
         if d >= depth and c.member.binding in (Binding.SEQUENTIAL, Binding.PARALLEL):
             last = c.axis
         if d >= max(depth, around):
-            width[c.axis] = width.get(c.axis, 0.0) + (c.trips - 1) * c.step
+            width[c.axis] = width.get(c.axis, 0.0) + max(0.0, c.trips * c.share - 1) * c.step
         elif d >= around:
             outside.setdefault(c.axis, []).append((d, c.step))
     return width, outside, last
