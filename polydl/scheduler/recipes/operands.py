@@ -226,12 +226,12 @@ def read_ahead(schedule: Schedule, c: Contraction, tile: RegisterTile, loop: str
     A network has used other weights since: what the first-level cache does not hold comes from far away when its first
     tile of pixels reads it. Where a panel is used for few tiles, that wait is a part of the time.
     """
-    tiles = prod(
-        -(-axis_extent(c.update, a) // n) for a, n in zip(c.pixels, (tile.columns, tile.rows), strict=False)
-    )
+    sizes = dict(zip(c.pixels, (tile.columns, tile.rows), strict=False))
     for load in reads(c.update):
         tensor = schedule.function.tensor(load.buffer)
         constant = tensor.role is TensorRole.CONSTANT and uses_load(load, c.vector)
+        again = [a for a in c.outer if not uses_load(load, a)]
+        tiles = prod(-(-axis_extent(c.update, a) // sizes.get(a, 1)) for a in again)
         if not constant or tiles > _WAITS:
             continue
         if prod(tensor.extents) * tensor.dtype.bytes <= target.l1d_bytes:

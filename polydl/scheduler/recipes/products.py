@@ -37,7 +37,7 @@ class Contraction:
     vector: str
     pixels: tuple[
         str, ...
-    ]  # along which the vector operand is reused, innermost first; none where domains are ragged
+    ]  # along which the vector operand is reused, innermost first; without those that conditions bound
 
 
 def is_window_reduction(c: Computation) -> bool:
@@ -77,7 +77,7 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     r = computation.reduction
     if r is None or r.init is None:
         return None
-    ragged = bool(computation.conditions)
+    ragged = {a.name for a in computation.axes if any(uses(e, a.name) for e in computation.conditions)}
     if not all(any(uses(e, a) for a in r.axes) for e in computation.conditions):
         return None
     statements = {s.name: s for s in function.statements()}
@@ -116,9 +116,8 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     ]
     if not reuse:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
-    return Contraction(
-        update, init, epilogue, outer, r.axes, vector, () if ragged else tuple(reversed(reuse))
-    )
+    pixels = () if vector in ragged else tuple(a for a in reversed(reuse) if a not in ragged)
+    return Contraction(update, init, epilogue, outer, r.axes, vector, pixels)
 
 
 def _reduces_rows(function: Function, load: Load, vector: str, reduced: tuple[str, ...]) -> bool:
