@@ -92,8 +92,19 @@ def overwritten() -> Schedule:
     return Schedule.of(f.build([a]))
 
 
+def thirds() -> Schedule:
+    """Two of three elements are read, the others overwritten: a packed box has all."""
+    f = FunctionBuilder("thirds")
+    x = f.input("x", (27,))
+    a = f.compute("a", {"i": 27}, lambda i: x[i])
+    b = f.compute("b", {"i": 8}, lambda i: a[i * 3] + a[i * 3 + 2])
+    f.compute("third", {"i": 8}, lambda i: x[i], into=a, at=lambda i: [i * 3 + 4])
+    c = f.compute("c", {"i": 8}, lambda i: a[i] + b[i])
+    return Schedule.of(f.build([c]))
+
+
 def odd_and_even() -> Schedule:
-    """Even elements are read, odd ones overwritten: a packed box would have both."""
+    """Even elements are read, odd ones overwritten."""
     f = FunctionBuilder("odd_and_even")
     x = f.input("x", (20,))
     a = f.compute("a", {"i": 20}, lambda i: x[i])

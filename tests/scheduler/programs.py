@@ -227,6 +227,17 @@ def blur(n: int = 14, dtype: DType = F32) -> Case:
     return Case(f.build([b]))
 
 
+def interleaved(n: int = 8, dtype: DType = F32) -> Case:
+    """Even elements are read, odd ones overwritten."""
+    f = FunctionBuilder("interleaved")
+    x = f.input("x", (2 * n + 4,), dtype)
+    a = f.compute("a", {"i": 2 * n + 4}, lambda i: x[i])
+    b = f.compute("b", {"i": n}, lambda i: a[i * 2] + a[i * 2 + 2])
+    f.compute("odd", {"i": n}, lambda i: x[i] * 3, into=a, at=lambda i: [i * 2 + 3])
+    c = f.compute("c", {"i": n}, lambda i: a[i] + b[i])
+    return Case(f.build([c]))
+
+
 def window(n: int = 6, m: int = 5, dtype: DType = F32) -> Case:
     """Rows, and sums of three neighbouring rows."""
     f = FunctionBuilder("window")

@@ -66,6 +66,7 @@ from tests.scheduler.programs import (
     gather,
     heat,
     in_place,
+    interleaved,
     matmul,
     normalised,
     triangular,
@@ -210,6 +211,7 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
         convolution(1, 2, 8, 5, 7, r=1, stride=2),
         (Split("y.k", 4), Pack("x", "y.k.o", "y", Layout.parse("d0, d1, d2, d3 -> d2, d1, d3 in 3, 2, 4"))),
     ),
+    "pack_between_what_is_overwritten": (interleaved(), (Fuse(("b.i", "odd.i")), Pack("a", "b.i", "b"))),
     "pack_in_parallel": (matmul(6, 7, 5), (Split("C.i", 2), Parallel("C.i.o"), Pack("A", "C.i.o", "C"))),
     "pack_for_parallel": (
         matmul(6, 7, 5),
