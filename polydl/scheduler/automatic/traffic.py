@@ -138,13 +138,17 @@ def _visit(
 
 @dataclass(slots=True)
 class _Region:
-    """A box of elements of a tensor, as what several references touch together."""
+    """A box of elements of a tensor, as what several references touch together.
+
+    `contiguous`: whether the reference that touches most of it, `most` elements, goes along its lines.
+    """
 
     low: list[float]
     high: list[float]
     element: int
     written: bool
     contiguous: bool
+    most: float
 
     def lines(self, line: int) -> float:
         widths = [high - low + 1 for low, high in zip(self.low, self.high, strict=True)]
@@ -171,13 +175,16 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
             ordered = not last or last in r.near or last not in leading
             key = r.tensor, tuple(signs)
             old = found.get(key)
+            count = prod(b - a + 1 for a, b in zip(low, high, strict=True))
             if old is None:
-                found[key] = _Region(low, high, r.element, r.written, ordered)
+                found[key] = _Region(low, high, r.element, r.written, ordered, count)
             else:
                 old.low = [min(a, b) for a, b in zip(old.low, low, strict=True)]
                 old.high = [max(a, b) for a, b in zip(old.high, high, strict=True)]
                 old.written = old.written or r.written
-                old.contiguous = old.contiguous and ordered
+                if count >= old.most:
+                    old.contiguous = ordered and (old.contiguous or count > old.most)
+                    old.most = count
     return list(found.values())
 
 
