@@ -1,4 +1,4 @@
-"""The machine's float32 FMA peak, measured: independent fused multiply-adds in registers, nothing else.
+"""The machine's FMA peak in float32 or float64, measured: independent fused multiply-adds in registers, nothing else.
 
 The kernel is LLVM IR with vectors of the machine's widest registers. Every accumulator is a chain of its own; there
 are more chains than the latency times the number of FMA units, so that the units never wait. The operands are
@@ -22,33 +22,35 @@ __all__ = ["Peak"]
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Vector lanes and the number of chains that fit the register file beside the two operands."""
+    """Bits of an element, vector lanes, and the number of chains that fit the register file beside the two operands."""
 
+    bits: int
     lanes: int
     chains: int
 
 
-def _native_shape(features: dict[str, bool]) -> _Shape:
+def _native_shape(features: dict[str, bool], bits: int) -> _Shape:
     if features.get("avx512f"):
-        return _Shape(16, 24)
+        return _Shape(bits, 512 // bits, 24)
     if features.get("fma"):
-        return _Shape(8, 12)
+        return _Shape(bits, 256 // bits, 12)
     if features.get("neon") or llvm.get_process_triple().startswith("aarch64"):
-        return _Shape(4, 24)
+        return _Shape(bits, 128 // bits, 24)
     raise ToolchainError(
         "the FMA peak cannot be measured here", why="the processor has no fused multiply-add"
     )
 
 
 def _module(shape: _Shape) -> ir.Module:
-    """`void peak(i64 rounds, float* data)`: data holds two operands and receives the chains' sum."""
+    """`void peak(i64 rounds, element* data)`: data holds two operands and receives the chains' sum."""
     module = ir.Module("peak")
     module.triple = llvm.get_process_triple()
-    integer, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), shape.lanes)
+    element = ir.FloatType() if shape.bits == 32 else ir.DoubleType()
+    integer, vector = ir.IntType(64), ir.VectorType(element, shape.lanes)
     pointer = vector.as_pointer()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [integer, pointer]), "peak")
     rounds, data = function.args
-    fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{shape.lanes}f32")
+    fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{shape.lanes}f{shape.bits}")
     entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
 
     b = ir.IRBuilder(entry)
@@ -79,15 +81,15 @@ def _module(shape: _Shape) -> ir.Module:
 
 
 class Peak:
-    """A compiled peak kernel; `run()` keeps `threads` cores busy with `flops` operations in all."""
+    """A compiled peak kernel for elements of `bits`; `run()` does `flops` operations in all, on `threads` cores."""
 
     ROUNDS = 8_000_000  # of the loop in one run: some 20 ms
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, bits: int = 32) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
-        shape = _native_shape(features)
+        shape = _native_shape(features, bits)
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=2
         )
@@ -101,7 +103,7 @@ class Peak:
         # x * factor + term with factor near 1 stays finite and never settles on a round number.
         factor = generator.uniform(0.9, 0.999, (threads, shape.lanes))
         term = generator.uniform(-1, 1, (threads, shape.lanes))
-        self._data = np.stack([factor, term], axis=1).astype(np.float32)
+        self._data = np.stack([factor, term], axis=1).astype(f"f{bits // 8}")
 
     def run(self) -> None:
         others = [threading.Thread(target=self._one, args=(k,)) for k in range(1, self.threads)]

@@ -122,6 +122,7 @@ def _report(results: Sequence[Result], contestants: Sequence[str]) -> None:
         for name in contestants:
             table.add_column(f"{name} ms", justify="right")
         table.add_column(f"{first} GFLOP/s", justify="right")
+        table.add_column("of peak", justify="right")
         table.add_column("compile s", justify="right")
         for name in others:
             table.add_column(f"over {name}", justify="right")
@@ -131,6 +132,7 @@ def _report(results: Sequence[Result], contestants: Sequence[str]) -> None:
                 result.kernel,
                 *("—" if e.failure else f"{e.seconds * 1e3:.2f}" for e in result.entries),
                 "—" if entry.failure else f"{result.flops / entry.seconds / 1e9:.2f}",
+                "—" if entry.failure else f"{result.flops / entry.seconds / result.peak:.0%}",
                 f"{entry.compile_seconds:.2f}",
                 *(
                     _ratio(ratios([result], first, name).get((result.kernel, count), math.nan))
@@ -139,7 +141,7 @@ def _report(results: Sequence[Result], contestants: Sequence[str]) -> None:
             )
         means = [geometric_mean(ratios(rows, first, name).values()) for name in others]
         table.add_section()
-        table.add_row("geometric mean", *[""] * (len(contestants) + 2), *map(_ratio, means))
+        table.add_row("geometric mean", *[""] * (len(contestants) + 3), *map(_ratio, means))
         console.print(table)
     for result in results:
         for entry in result.entries:

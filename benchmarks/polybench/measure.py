@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.peak import Peak
 from benchmarks.polybench import baseline, compiled
 from benchmarks.polybench.kernel import Data, Kernel, difference
 from polydl.errors import PolydlError, UsageError
@@ -49,6 +50,7 @@ class Result:
     threads: int
     flops: float
     tolerance: float
+    peak: float  # float64 operations a second of multiply-adds on registers, measured in the same rounds
     entries: tuple[Entry, ...]
 
     def entry(self, contestant: str) -> Entry | None:
@@ -62,6 +64,7 @@ class Result:
             "threads": self.threads,
             "flops": self.flops,
             "tolerance": self.tolerance,
+            "peak": self.peak,
             "entries": [
                 {
                     "contestant": e.contestant,
@@ -126,12 +129,16 @@ def measure(
             turn.samples.clear()
             turn.call = None
     running = [turn for turn in turns if turn.call is not None]
+    peak = Peak(threads, bits=64)
+    peaks: list[float] = []
     for number in range(rounds):
+        peaks.append(_rate(peak))
         for turn in running[number % len(running) :] + running[: number % len(running)]:
             if turn.call is not None and sum(turn.samples) < seconds and len(turn.samples) < rounds:
                 turn.samples.append(_time(turn.call, _copy(fresh)))
     entries = tuple(Entry(t.name, tuple(t.samples), t.compile_seconds, t.error, t.failure) for t in turns)
-    return Result(kernel.name, size, threads, kernel.flops(**kernel.at(size)), kernel.tolerance, entries)
+    flops = kernel.flops(**kernel.at(size))
+    return Result(kernel.name, size, threads, flops, kernel.tolerance, statistics.median(peaks), entries)
 
 
 def _prepare(kernel: Kernel, size: str, name: str, folder: Path, threads: int, constants: bool) -> _Turn:
@@ -152,6 +159,12 @@ def _prepare(kernel: Kernel, size: str, name: str, folder: Path, threads: int, c
 
 def _copy(data: Data) -> Data:
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in data.items()}
+
+
+def _rate(peak: Peak) -> float:
+    start = time.perf_counter()
+    peak.run()
+    return peak.flops / (time.perf_counter() - start)
 
 
 def _time(bind: Callable[[Data], Callable[[], None]], data: Data) -> float:

@@ -132,9 +132,11 @@ def test_difference_is_relative_to_the_largest_output_and_sees_nan() -> None:
     assert _difference([np.array([np.nan, -4.0])], [a]) == math.inf
 
 
-def test_peak_kernel_computes_what_it_counts() -> None:
+@pytest.mark.parametrize("bits", [32, 64])
+def test_peak_kernel_computes_what_it_counts(bits: int) -> None:
     """Every chain is x <- x * factor + term; the stored sum follows from the starting points."""
-    peak = Peak(1)
+    peak = Peak(1, bits)
+    assert peak._data.itemsize * 8 == bits
     lanes = peak._data.shape[2]
     data = peak._data[0].copy()
     factor, term = data.astype(np.float64)
