@@ -22,6 +22,7 @@ from benchmarks.polybench.measure import CONTESTANTS, Result, geometric_mean, me
 from polydl.errors import PolydlError, UsageError
 
 app = typer.Typer(add_completion=False)
+_DISTURBED = 0.15  # of the multiply-adds; two virtual cores on one real one lack half
 
 
 @app.command(help=__doc__)
@@ -149,6 +150,13 @@ def _report(results: Sequence[Result], contestants: Sequence[str]) -> None:
                 console.print(
                     f"{result.kernel}, {result.threads}: {entry.contestant}: {entry.failure}", soft_wrap=True
                 )
+
+        if result.disturbance > _DISTURBED:
+            console.print(
+                f"{result.kernel}, {result.threads}: disturbed: in one round the cores did "
+                f"{result.disturbance:.0%} fewer multiply-adds than in another; repeat on a quiet machine",
+                soft_wrap=True,
+            )
 
 
 def _ratio(value: float) -> str:

@@ -50,8 +50,20 @@ class Result:
     threads: int
     flops: float
     tolerance: float
-    peak: float  # float64 operations a second of multiply-adds on registers, measured in the same rounds
+    peaks: tuple[
+        float, ...
+    ]  # float64 operations a second of multiply-adds on registers, before the first round and after each
     entries: tuple[Entry, ...]
+
+    @property
+    def peak(self) -> float:
+        """Float64 operations a second that the cores can do: the median of the rounds."""
+        return statistics.median(self.peaks)
+
+    @property
+    def disturbance(self) -> float:
+        """The largest part of the best round's peak that another round lacked: cores that others had."""
+        return 1 - min(self.peaks) / max(self.peaks)
 
     def entry(self, contestant: str) -> Entry | None:
         return next((e for e in self.entries if e.contestant == contestant), None)
@@ -64,7 +76,7 @@ class Result:
             "threads": self.threads,
             "flops": self.flops,
             "tolerance": self.tolerance,
-            "peak": self.peak,
+            "peaks": list(self.peaks),
             "entries": [
                 {
                     "contestant": e.contestant,
@@ -130,15 +142,16 @@ def measure(
             turn.call = None
     running = [turn for turn in turns if turn.call is not None]
     peak = Peak(threads, bits=64)
-    peaks: list[float] = []
+    peak.run()
+    peaks = [_rate(peak)]
     for number in range(rounds):
-        peaks.append(_rate(peak))
         for turn in running[number % len(running) :] + running[: number % len(running)]:
             if turn.call is not None and sum(turn.samples) < seconds and len(turn.samples) < rounds:
                 turn.samples.append(_time(turn.call, _copy(fresh)))
+        peaks.append(_rate(peak))
     entries = tuple(Entry(t.name, tuple(t.samples), t.compile_seconds, t.error, t.failure) for t in turns)
     flops = kernel.flops(**kernel.at(size))
-    return Result(kernel.name, size, threads, flops, kernel.tolerance, statistics.median(peaks), entries)
+    return Result(kernel.name, size, threads, flops, kernel.tolerance, tuple(peaks), entries)
 
 
 def _prepare(kernel: Kernel, size: str, name: str, folder: Path, threads: int, constants: bool) -> _Turn:

@@ -87,8 +87,10 @@ def test_unknown_names_are_errors(tmp_path: Path) -> None:
 
 def test_means_and_ratios() -> None:
     entries = (Entry("polydl", (2.0, 1.0, 4.0)), Entry("gcc", (8.0,)), Entry("clang", failure="wrong"))
-    result = Result("gemm", "MINI", 1, 1.0, 1e-6, 1e11, entries)
+    result = Result("gemm", "MINI", 1, 1.0, 1e-6, (1e11, 0.5e11, 1e11), entries)
     assert ratios([result], "polydl", "gcc") == {("gemm", 1): 4.0}
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
     assert math.isnan(geometric_mean([]))
+    assert result.peak == 1e11
+    assert result.disturbance == 0.5
     assert result.as_json()["entries"][2]["seconds"] is None
