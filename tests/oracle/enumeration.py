@@ -299,6 +299,7 @@ class Terms:
         self.reassociate = reassociate
         self.numbers: dict[object, int] = {}
         self.terms: list[tuple[object, ...]] = []
+        self.bags: dict[tuple[str, int], Bag] = {}
 
     def term(self, *parts: object) -> int:
         if parts not in self.numbers:
@@ -316,7 +317,15 @@ class Terms:
         return self.term("reduced", op, tuple(sorted(bag.items())))
 
     def _bag(self, op: str, x: int) -> Bag:
-        """The operands of a combination, each with its sign, and how often they occur (at all, for extremes)."""
+        """The operands of a combination, each with its sign, and how often they occur (at all, for extremes).
+
+        Each is taken apart once: a value that is added to itself again and again has exponentially many operands.
+        """
+        if (op, x) not in self.bags:
+            self.bags[op, x] = self._operands(op, x)
+        return self.bags[op, x]
+
+    def _operands(self, op: str, x: int) -> Bag:
         match self.terms[x]:
             case ("reduced", kind, tuple() as items) if kind == op:
                 bag = Counter(dict(items))
