@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, replace
 
-from polydl.dsl.function import Axis, Computation
+from polydl.dsl.function import Axis, Computation, Function
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import NotApplicable
 from polydl.ir.expr import Expr, Load, transform
@@ -27,8 +27,8 @@ class CopyInOut(Transform):
 
     rewrite:  part using T[i, j]  ->  P[x1, x0] = T[x0, x1];  part using P[j, i];  T[x0, x1] = P[x1, x0]
     Dimension `d` of the copy is dimension `order[d]` of T. The copies are the computations `P_in` and `P_out`; there is
-    no copy back where the part does not store to T, and none before where `loaded` is false. A part is a nest, or what
-    stands between such, of the original order.
+    no copy back where the part does not store to T, and none before where `loaded` is false. A part is a nest of the
+    original order; of a reduction, with the one that stores its first values.
     legal if: the results are the same values; without a copy before, the part must store to an element before it is
     read, and to all elements if any (the judge compares)
     """
@@ -48,7 +48,7 @@ class CopyInOut(Transform):
                 next=f"name each of 0 to {tensor.rank - 1} once" if tensor.rank else "",
             )
         order = original_order(function)
-        part = _part(order, self.statement)
+        part = _part(order, self.statement, function)
         users = {s.name for s in schedule.scop.statements if any(a.tensor == self.tensor for a in s.accesses)}
         here = users & set(part)
         if not here:
@@ -76,13 +76,24 @@ class CopyInOut(Transform):
         return Rewritten(tree, new)
 
 
-def _part(order: Tree, statement: str) -> tuple[str, ...]:
-    """The statements of the top-level part of an order that holds one of them."""
+def _part(order: Tree, statement: str, function: Function) -> tuple[str, ...]:
+    """The statements of the top-level part of an order that holds one of them.
+
+    The first value of a reduction and its updates are of one part, which has what stands between them too.
+    """
     nests = order.children if isinstance(order, SequenceNode) else (order,)
-    for nest in nests:
-        if statement in statements_below(nest):
-            return statements_below(nest)
-    raise NotApplicable(f"there is no statement '{statement}'")
+    place = {s: k for k, nest in enumerate(nests) for s in statements_below(nest)}
+    if statement not in place:
+        raise NotApplicable(f"there is no statement '{statement}'")
+    first = last = place[statement]
+    reductions = [
+        (place[c.name], place[i]) for c in function.computations if (i := f"{c.name}_init") in place
+    ]
+    while True:
+        reached = [k for pair in reductions if any(first <= k <= last for k in pair) for k in pair]
+        if not reached or (first <= min(reached) and max(reached) <= last):
+            return tuple(s for s, k in place.items() if first <= k <= last)
+        first, last = min(first, *reached), max(last, *reached)
 
 
 def _copy(tensor: Tensor, name: str, order: tuple[int, ...]) -> Tensor:

@@ -285,6 +285,7 @@ CASES: dict[str, tuple[Case, tuple[Transform, ...]]] = {
     ),
     "copy_in_out_of_one_part": (product(), (*ALONE, Rebase("S2"), CopyInOut("y", "S2", (1, 0)))),
     "copy_in_out_of_a_computation": (matmul(6, 7, 5, bias=True), (CopyInOut("B", "C", (1, 0)),)),
+    "copy_in_out_of_sums": (matmul(6, 7, 5, bias=True), (CopyInOut("C", "C", (1, 0), loaded=False),)),
     "partial_sums": (
         product(),
         (*ALONE, Split("k", 4), Reorder(("k.o", "S2.i", "S2.j", "k.i")), PartialSums("S2", "S2.j")),
