@@ -150,7 +150,6 @@ def _report(results: Sequence[Result], contestants: Sequence[str]) -> None:
                 console.print(
                     f"{result.kernel}, {result.threads}: {entry.contestant}: {entry.failure}", soft_wrap=True
                 )
-
         if result.disturbance > _DISTURBED:
             console.print(
                 f"{result.kernel}, {result.threads}: disturbed: in one round the cores did "

@@ -50,9 +50,8 @@ class Result:
     threads: int
     flops: float
     tolerance: float
-    peaks: tuple[
-        float, ...
-    ]  # float64 operations a second of multiply-adds on registers, before the first round and after each
+    # float64 operations a second of multiply-adds on registers: before the first round and after each
+    peaks: tuple[float, ...]
     entries: tuple[Entry, ...]
 
     @property

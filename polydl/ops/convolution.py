@@ -18,8 +18,8 @@ __all__ = ["convolution", "transposed_convolution"]
 Named = Mapping[str, Expr]
 
 # Columns from which on a register tile has one row. Measured on Zen 5, 3x3 convolutions without the rows on the
-# padding: maps of 56, 28 and 14 columns take 1 to 5 % less time; tiles of one row of 7 take 20 to 30 % more than tiles
-# of two rows with them.
+# padding: maps of 56, 28 and 14 columns take 0 to 5 % less time (one with stride 2 takes 1 % more); tiles of one row of
+# 7 take 20 to 30 % more than tiles of two rows with them.
 _WIDE = 8
 
 

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polydl.codegen.llvm import emit_llvm, lower
+from polydl.codegen.llvm import emit_llvm
 from polydl.codegen.passes import Transpose, flatten
 from polydl.dtypes import F32, F64, I8, I16, I32, DType
 from polydl.ir import parse_kernel, verify
-from polydl.ir.interpret import interpret
 from polydl.ir.kernel import Alloc, Kernel, Memory
 from polydl.ir.rewrite import walk_stmts
 from polydl.targets import Target, parse
+from tests.codegen.agree import check
 from tests.codegen.native import LEVELS, level, run_kernel
 
 _DTYPES = (F32, F64, I32, I16, I8)
-
-
-def data(kernel: Kernel) -> dict[str, np.ndarray[Any, Any]]:
-    """Distinct numbers in every buffer, as far as the type goes."""
-    made = {}
-    for p in kernel.params:
-        shape = tuple(int(n.value) for n in p.buffer.shape)  # type: ignore[union-attr]
-        made[p.buffer.name] = np.arange(prod(shape)).astype(p.buffer.dtype.numpy).reshape(shape)
-    return made
-
-
-def check(kernel: Kernel, target: Target) -> None:
-    """Compiled, and interpreted after the passes, the kernel does what it does interpreted."""
-    verify(kernel)
-    want, compiled, passed = data(kernel), data(kernel), data(kernel)
-    assert interpret(kernel, want, {}) == 0
-    assert run_kernel(kernel, target, compiled) == [0]
-    after = lower(kernel, target)
-    shapes = {p.buffer.name: tuple(int(n.value) for n in p.buffer.shape) for p in after.params}  # type: ignore[union-attr]
-    interpret(after, {n: a.reshape(shapes[n]) for n, a in passed.items()}, {"thread": 0, "threads": 1})
-    for name, array in want.items():
-        np.testing.assert_array_equal(compiled[name], array, err_msg=name)
-        np.testing.assert_array_equal(passed[name], array, err_msg=name)
 
 
 def transposition(dtype: DType, rows: int, columns: int, height: int, width: int, first: int = 0) -> Kernel:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-from typing import Any
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,11 +11,11 @@ from polydl.codegen.passes import Vectorize, Windows
 from polydl.dtypes import F32, F64, I16, I32, INDEX, DType
 from polydl.ir import parse_kernel, print_kernel, verify
 from polydl.ir.expr import Const
-from polydl.ir.interpret import interpret
 from polydl.ir.kernel import Alloc, Kernel
 from polydl.ir.rewrite import walk_stmts
 from polydl.targets import parse
-from tests.codegen.native import run_kernel
+from tests.codegen.agree import check
+from tests.codegen.native import level
 
 _WIDE = parse("x86-64-avx512")
 _STENCIL = """\
@@ -98,25 +94,8 @@ def test_a_shifted_vector_is_one_shuffle() -> None:
 
 
 def _check(kernel: Kernel) -> None:
-    """Compiled, and interpreted after the passes, the kernel does what it does interpreted."""
-    verify(kernel)
-    want, compiled, passed = _data(kernel), _data(kernel), _data(kernel)
-    assert interpret(kernel, want, {}) == 0
-    assert run_kernel(kernel, _WIDE, compiled) == [0]
-    after = Windows(_WIDE)(lower(kernel, _WIDE))
-    verify(after)
-    interpret(after, passed, {"thread": 0, "threads": 1})  # which refuses what is outside of a buffer
-    for name, array in want.items():
-        np.testing.assert_array_equal(compiled[name], array, err_msg=name)
-        np.testing.assert_array_equal(passed[name], array, err_msg=name)
-
-
-def _data(kernel: Kernel) -> dict[str, np.ndarray[Any, Any]]:
-    made = {}
-    for p in kernel.params:
-        shape = tuple(int(n.value) for n in p.buffer.shape)  # type: ignore[union-attr]
-        made[p.buffer.name] = np.arange(prod(shape)).astype(p.buffer.dtype.numpy).reshape(shape)
-    return made
+    machine = level("x86-64-avx512")
+    check(kernel, machine, Windows(machine))
 
 
 @settings(max_examples=120, deadline=None)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from polydl.codegen.passes.walk import contains, first_lane
+from polydl.codegen.passes.walk import buffer_names, first_lane, is_straight, memory_types
 from polydl.dtypes import INDEX, DType
 from polydl.ir.expr import Const, Expr, Load, Ramp, transform
-from polydl.ir.kernel import Alloc, Barrier, Binding, Buffer, Check, For, If, Kernel, Memory, Stmt, Store
+from polydl.ir.kernel import Alloc, Binding, Buffer, For, If, Kernel, Memory, Stmt, Store
 from polydl.ir.rewrite import (
     block,
     bound_names,
@@ -28,7 +28,6 @@ from polydl.ir.rewrite import (
     map_expressions,
     map_stmts,
     stores,
-    walk_stmts,
 )
 from polydl.ir.simplify import simplify
 
@@ -41,14 +40,10 @@ Index = tuple[Expr, ...]
 
 def promote(kernel: Kernel) -> Kernel:
     """Kernel → kernel whose innermost loops update registers."""
-    types = {p.buffer.name: p.buffer.dtype for p in kernel.params}
-    local = [s.buffer for s in walk_stmts(kernel.body) if isinstance(s, Alloc)]
-    types |= {b.name: b.dtype for b in local if b.memory is not Memory.REGISTER}
-    taken = set(types) | {b.name for b in local}
+    types, taken = memory_types(kernel), buffer_names(kernel)
 
     def visit(s: Stmt) -> Stmt:
-        straight = isinstance(s, For) and not contains(s.body, For, If, Alloc, Barrier, Check)
-        return _loop(s, types, taken) if isinstance(s, For) and straight else s
+        return _loop(s, types, taken) if isinstance(s, For) and is_straight(s) else s
 
     return replace(kernel, body=map_stmts(kernel.body, visit))
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from polydl.dtypes import DType
 from polydl.ir.expr import Binary, Expr, Load, Ramp, Select, children, walk
-from polydl.ir.kernel import Binding, For, Stmt, Store
+from polydl.ir.kernel import Alloc, Barrier, Binding, Buffer, Check, For, If, Kernel, Memory, Stmt, Store
 from polydl.ir.rewrite import loads, stores, walk_stmts
 
-__all__ = ["certain_loads", "contains", "first_lane", "has_binding", "subscript_lanes"]
+__all__ = [
+    "buffer_names",
+    "certain_loads",
+    "contains",
+    "first_lane",
+    "has_binding",
+    "is_straight",
+    "memory_types",
+    "subscript_lanes",
+]
 
 
 def contains(s: Stmt, *kinds: type) -> bool:
@@ -19,6 +29,26 @@ def contains(s: Stmt, *kinds: type) -> bool:
 def has_binding(s: Stmt, binding: Binding) -> bool:
     """Whether `s` is or holds a loop with that binding."""
     return any(isinstance(x, For) and x.binding == binding for x in walk_stmts(s))
+
+
+def is_straight(loop: For) -> bool:
+    """Whether the body is stores alone, one after the other."""
+    return not contains(loop.body, For, If, Alloc, Barrier, Check)
+
+
+def buffer_names(kernel: Kernel) -> set[str]:
+    """The names of the parameters and of everything allocated."""
+    return {p.buffer.name for p in kernel.params} | {b.name for b in _local(kernel)}
+
+
+def memory_types(kernel: Kernel) -> dict[str, DType]:
+    """The element types of the buffers that are in memory, by name."""
+    types = {p.buffer.name: p.buffer.dtype for p in kernel.params}
+    return types | {b.name: b.dtype for b in _local(kernel) if b.memory is not Memory.REGISTER}
+
+
+def _local(kernel: Kernel) -> list[Buffer]:
+    return [s.buffer for s in walk_stmts(kernel.body) if isinstance(s, Alloc)]
 
 
 def _last_subscripts(s: Stmt) -> Iterator[tuple[str, Expr]]:

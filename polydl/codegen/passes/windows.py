@@ -19,10 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from polydl.codegen.passes.walk import certain_loads, contains, first_lane
+from polydl.codegen.passes.walk import buffer_names, certain_loads, first_lane, is_straight, memory_types
 from polydl.dtypes import INDEX, DType
 from polydl.ir.expr import Const, Expr, Load, Ramp, substitute, transform
-from polydl.ir.kernel import Alloc, Barrier, Binding, Buffer, Check, For, If, Kernel, Memory, Stmt, Store
+from polydl.ir.kernel import Alloc, Binding, Buffer, For, If, Kernel, Memory, Stmt, Store
 from polydl.ir.rewrite import (
     block,
     bound_names,
@@ -32,7 +32,6 @@ from polydl.ir.rewrite import (
     map_stmts,
     stores,
     substitute_stmt,
-    walk_stmts,
 )
 from polydl.ir.simplify import linear, simplify
 from polydl.targets import Target
@@ -82,14 +81,10 @@ class Windows:
     def __call__(self, kernel: Kernel) -> Kernel:
         if self.target.vector_bytes < self.target.line_bytes:
             return kernel
-        types = {p.buffer.name: p.buffer.dtype for p in kernel.params}
-        local = [s.buffer for s in walk_stmts(kernel.body) if isinstance(s, Alloc)]
-        types |= {b.name: b.dtype for b in local if b.memory is not Memory.REGISTER}
-        taken = set(types) | {b.name for b in local}
+        types, taken = memory_types(kernel), buffer_names(kernel)
 
         def visit(s: Stmt) -> Stmt:
-            straight = isinstance(s, For) and not contains(s.body, For, If, Alloc, Barrier, Check)
-            return self._loop(s, types, taken) if isinstance(s, For) and straight else s
+            return self._loop(s, types, taken) if isinstance(s, For) and is_straight(s) else s
 
         return replace(kernel, body=map_stmts(kernel.body, visit))
 

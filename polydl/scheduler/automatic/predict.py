@@ -39,7 +39,8 @@ _CYCLE: Final = 0.5  # of an operation, as in `instructions`
 _NEGLIGIBLE: Final = 0.002  # share of a statement's instances
 _HIDDEN: Final = 0.7  # of the smaller of the times in core and memory
 # Cycles of a line from the next level: fetched ahead in order, and out of order, some of them at once. Into the first
-# level 64 bytes a cycle at best: products of packed matrices stream both operands and still reach 95 % of the peak.
+# level 64 bytes a cycle at best: products of packed matrices stream both operands and reach 84 to 87 % of the peak,
+# packing included.
 _INTO_L1: Final = (1.3, 4.0)
 _INTO_L2: Final = (6.0, 12.0)
 _INTO_L3: Final = (14.0, 28.0)

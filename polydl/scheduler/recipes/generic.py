@@ -44,13 +44,19 @@ def _worth_inlining(function: Function, c: Computation) -> bool:
     uses = 0
     for other in function.computations:
         count = sum(1 for x in walk(other.value) if isinstance(x, Load) and x.buffer == c.target)
-        if count and tensor.layout is not None and function.tensor(other.target).layout is None:
-            return False  # it is computed in another order than its copy is stored in
+        if count and _leaves_blocks(function, c, other):
+            return False
         if count and other.reduction is not None:
             reused = len(other.axes) > len(c.axes)  # each element would be computed again and again
             count = 2 if reused and not _is_cheap(c) else count
         uses += count
     return uses == 1 or (uses > 1 and _is_cheap(c))
+
+
+def _leaves_blocks(function: Function, c: Computation, copy: Computation) -> bool:
+    """Whether `copy` only writes the blocked result of `c` row by row: `c` is computed in the order of its blocks."""
+    blocked, rows = function.tensor(c.target).layout, function.tensor(copy.target).layout
+    return blocked is not None and rows is None and copy.reduction is None and isinstance(copy.value, Load)
 
 
 def _is_cheap(c: Computation) -> bool:

@@ -28,8 +28,8 @@ __all__ = [
 
 _REUSES = 4  # of a packed element, below which packing does not pay
 # Tiles of vectors from which on pixels with gaps between them are packed. Measured on Zen 5, 1x1 convolutions with
-# stride 2: with 4 and 8 tiles packing costs 10 and 8 % of the time, with 16 nothing either way, with 32 and 64 it gains
-# 6 and 10 %.
+# stride 2: with 4 and 8 tiles packing costs 10 and 8 % of the time, with 16 nothing either way, with 32 it gains 6 to
+# 8 %, with 64 it gains 1 to 4 % on one core and 12 % on two.
 _STRIDED_REUSES = 32
 _PAGE = 4096  # bytes
 # Measured on Zen 5, one thread: resnet50 takes 2.7 % less time with 4096 bytes, 1 % more than that with 2048, the same
