@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from polydl.dtypes import DType, by_name, from_numpy
+from polydl.dtypes import INDEX, DType, by_name, from_numpy
 from polydl.errors import InvalidProgram, OutOfBounds
+from polydl.ir.semantics import limits
 
 __all__ = [
     "ArrayParameter",
@@ -67,7 +67,6 @@ class Source:
     file: str
     first: int
     lines: tuple[str, ...]
-    indent: int  # columns that the text handed to `ast` lacks
     tree: ast.FunctionDef
 
     @staticmethod
@@ -85,26 +84,20 @@ class Source:
             raise InvalidProgram(
                 f"the source of {name} is not available", why=str(error), next="write the function in a file"
             ) from error
-        text = textwrap.dedent("".join(lines))
-        try:
-            tree = ast.parse(text).body[0]
-        except SyntaxError:
-            tree = ast.Pass()
+        tree = _parsed(lines)
         if not isinstance(tree, ast.FunctionDef):
             raise InvalidProgram(
                 f"{name} is not a plain function",
                 where=f"{inspect.getsourcefile(function)}:{first}",
                 next="capture a function that begins with def, not a lambda or a coroutine",
             )
-        width = len(lines[0]) - len(lines[0].lstrip())
         plain = tuple(line.rstrip("\n") for line in lines)
-        return Source(name, inspect.getsourcefile(function) or "<unknown>", first, plain, width, tree)
+        return Source(name, inspect.getsourcefile(function) or "<unknown>", first, plain, tree)
 
     def place(self, node: ast.AST) -> str:
         """File, line, and the text of `node` with carets under it, as lines of an error."""
         row = getattr(node, "lineno", 1) - 1
-        line = self.lines[row]
-        body = line[self.indent :]
+        body = self.lines[row]
         start = _characters(body, getattr(node, "col_offset", 0))
         same_line = getattr(node, "end_lineno", row + 1) == row + 1
         end = (
@@ -121,6 +114,19 @@ class Source:
 
     def out_of_bounds(self, node: ast.AST, what: str, why: str, next: str) -> OutOfBounds:
         return OutOfBounds(what, where=self.place(node), why=why, next=next)
+
+
+def _parsed(lines: Sequence[str]) -> ast.stmt:
+    """The first statement of the text, which may be indented, with continued lines and comments that are less so."""
+    indented = lines[0][:1].isspace()
+    try:
+        (block,) = ast.parse("".join(["if True:\n", *lines] if indented else lines)).body
+    except (SyntaxError, ValueError):
+        return ast.Pass()
+    if not indented:
+        return block
+    assert isinstance(block, ast.If)
+    return ast.increment_lineno(block.body[0], -1)
 
 
 def _characters(line: str, offset: int) -> int:
@@ -141,6 +147,7 @@ def outside(function: Callable[..., Any]) -> dict[str, Any]:
 
 def read_parameters(source: Source) -> Iterator[Parameter]:
     """The parameters with their annotations; InvalidProgram where one has none or a wrong one."""
+    _require_plain_names(source)
     arguments = source.tree.args
     for extra in (arguments.vararg, arguments.kwarg):
         if extra is not None:
@@ -151,6 +158,22 @@ def read_parameters(source: Source) -> Iterator[Parameter]:
         raise source.error(default, "a parameter has a default value", next="give the value in the call")
     for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
         yield _parameter(source, argument)
+
+
+def _require_plain_names(source: Source) -> None:
+    """InvalidProgram where a name has letters that isl and C do not know."""
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name) if not name.isascii():
+                raise _not_plain(source, node, name)
+
+
+def _not_plain(source: Source, node: ast.AST, name: str) -> InvalidProgram:
+    return source.error(
+        node,
+        f"the name '{name}' has other letters than a to z",
+        next="use ASCII letters, digits and _",
+    )
 
 
 def _parameter(source: Source, argument: ast.arg) -> Parameter:
@@ -169,32 +192,37 @@ def _parameter(source: Source, argument: ast.arg) -> Parameter:
         return ScalarParameter(argument.arg, dtype)
     shape: list[int | str] = []
     computed: list[tuple[str, ast.expr]] = []
-    for d, extent in enumerate(extents.strip().removeprefix("(").removesuffix(")").split(",")):
-        word = extent.strip()
-        if word.isdecimal():
-            shape.append(int(word))
-        elif word.isidentifier():
-            shape.append(word)
-        else:
-            name = _unused(source, f"{argument.arg}_{d}")
-            shape.append(name)
-            computed.append((name, _expression(source, note, word, argument.arg)))
+    for d, extent in enumerate(_extents(source, note, extents)):
+        match extent:
+            case ast.Constant(value=int(number)) if number <= limits(INDEX)[1]:
+                shape.append(number)
+            case ast.Name(id=size) if size.isascii():
+                shape.append(size)
+            case ast.Name(id=size):
+                raise _not_plain(source, note, size)
+            case _:
+                name = _unused(source, f"{argument.arg}_{d}")
+                shape.append(name)
+                computed.append((name, extent))
     return ArrayParameter(argument.arg, dtype, tuple(shape), tuple(computed))
 
 
-def _expression(source: Source, note: ast.expr, text: str, array: str) -> ast.expr:
-    """An extent as an expression that stands where the annotation stands."""
+def _extents(source: Source, note: ast.expr, text: str) -> list[ast.expr]:
+    """The extents in brackets as expressions that stand where the annotation stands; none of an array of rank 0."""
     try:
-        expression = ast.parse(text, mode="eval").body
+        body = ast.parse(f"[{text}]", mode="eval").body
     except SyntaxError:
-        raise source.error(
-            note,
-            f"extent '{text}' of {array} is neither a number, a name nor an expression of such",
-            next=_EXAMPLE,
-        ) from None
-    for node in ast.walk(expression):
+        body = ast.Constant(None)
+    match body:
+        case ast.List(elts=[ast.Tuple(elts=extents)]) | ast.List(elts=extents):
+            pass
+        case _:
+            raise source.error(
+                note, f"'[{text}]' are not numbers, names or expressions of such, with commas", next=_EXAMPLE
+            )
+    for node in (n for e in extents for n in ast.walk(e)):
         ast.copy_location(node, note)
-    return expression
+    return extents
 
 
 def _unused(source: Source, name: str) -> str:

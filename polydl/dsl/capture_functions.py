@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from polydl.dsl.capture_arithmetic import Value, number, power
 from polydl.dtypes import BOOL, F64, INDEX, DType, from_numpy
-from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Select, Unary, as_expr
+from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Select, Unary
 
 if TYPE_CHECKING:
-    from polydl.dsl.capture_values import Scope, Value
+    from polydl.dsl.capture_values import Scope
 
 __all__ = ["BUILTINS", "called"]
 
 BUILTINS: Final[dict[str, Any]] = {
     "min": min, "max": max, "abs": abs, "pow": pow, "float": float, "int": int, "bool": bool, "round": round,
+    "range": range, "len": len,
 }  # fmt: skip
 _FUNCTIONS: Final[dict[str, str]] = {  # of the modules math and numpy -> of the DSL
     "exp": "exp", "log": "log", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh",
@@ -70,15 +72,15 @@ def called(scope: Scope, node: ast.Call) -> Value:
     if isinstance(target, type) and len(operands) == 1:
         dtype = {float: F64, int: INDEX, bool: BOOL}.get(target)
         if dtype is not None or issubclass(target, np.generic):
-            return _cast(operands[0], dtype or from_numpy(target))
+            return _cast(scope, node, operands[0], dtype or from_numpy(target))
     if name in ("abs", "fabs", "absolute") and len(operands) == 1:
-        x = operands[0]
+        x = number(operands[0])
         return abs(x) if isinstance(x, int | float) else Unary("abs", x)
     if _EXTREMES.get(name) and len(operands) >= 2:
         return _extreme(scope, node, _EXTREMES[name], operands)
     function = _FUNCTIONS.get(name)
     if function == "pow" and len(operands) == 2:
-        return scope.power(node, *operands)
+        return power(scope, node, *operands)
     floats = [x.dtype for x in operands if not isinstance(x, int | float) and x.dtype.is_float]
     dtype = floats[0] if floats else F64
     arity, composed = _COMPOSED.get(name, (0, None))
@@ -107,8 +109,8 @@ def _extreme(scope: Scope, node: ast.Call, op: str, operands: list[Value]) -> Va
     return first
 
 
-def _cast(value: Value, dtype: DType) -> Expr:
+def _cast(scope: Scope, node: ast.AST, value: Value, dtype: DType) -> Expr:
     if isinstance(value, int | float):
-        number = float(value) if dtype.is_float else bool(value) if dtype == BOOL else int(value)
-        return as_expr(number, dtype)
+        whole = dtype.is_integer and math.isfinite(value)
+        return scope.literal(node, int(value) if whole else value, dtype)
     return value if value.dtype == dtype else Cast(dtype, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final
 
+from polydl.dsl.capture_functions import BUILTINS
 from polydl.dsl.capture_tree import Loop, simple
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Axis
@@ -23,14 +24,16 @@ RESERVED: Final = frozenset(  # words of isl's notation
 def loop_over(scope: Scope, node: ast.expr, name: str) -> tuple[Loop, Expr]:
     """The loop over a `range`, and the value of its iterator there."""
     match node:
-        case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]) if 1 <= len(arguments) <= 3:
+        case ast.Call(func=func, args=arguments, keywords=[]) if (
+            scope.outer(func) is range and 1 <= len(arguments) <= 3
+        ):
             pass
         case _:
             raise scope.source.error(node, "a loop must run over a range", next=f"for {name} in range(…)")
     start: ast.expr = arguments[0] if len(arguments) > 1 else ast.copy_location(ast.Constant(0), node)
     stop = arguments[0] if len(arguments) == 1 else arguments[1]
     step = scope.value(arguments[2]) if len(arguments) == 3 else 1
-    if not isinstance(step, int) or step == 0:
+    if not isinstance(step, int) or isinstance(step, bool) or step == 0:
         raise scope.source.error(
             arguments[2], "the step of a loop must be a constant other than 0", next="write the number"
         )
@@ -59,8 +62,8 @@ def loop_over(scope: Scope, node: ast.expr, name: str) -> tuple[Loop, Expr]:
 def _bounds(scope: Scope, node: ast.expr, extreme: str) -> list[Expr]:
     """The affine expressions whose `extreme` is a bound."""
     match node:
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
-            name == extreme and len(arguments) > 1
+        case ast.Call(func=func, args=arguments, keywords=[]) if (
+            scope.outer(func) is BUILTINS[extreme] and len(arguments) > 1
         ):
             return [e for a in arguments for e in _bounds(scope, a, extreme)]
         case _:

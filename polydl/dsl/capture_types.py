@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from polydl.dsl.capture import Source
 from polydl.dsl.tensor import Tensor
-from polydl.dtypes import F64, INDEX, DType, by_name
+from polydl.dtypes import BOOL, F64, INDEX, DType, by_name
 from polydl.errors import InvalidProgram
 
 __all__ = ["scalar_types"]
@@ -33,7 +33,9 @@ def scalar_types(source: Source, body: Sequence[ast.stmt], arrays: Mapping[str, 
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, []).append(value)
             case ast.AnnAssign(target=ast.Name(id=name), annotation=note, value=value):
-                given[name] = _annotated(source, note)
+                dtype = _annotated(source, note)
+                if given.setdefault(name, dtype) != dtype:
+                    raise source.error(note, f"{name} is a {given[name]} elsewhere", next="use another name")
                 found.setdefault(name, []).extend([] if value is None else [value])
     types: dict[str, DType] = dict(given)
     changed = True
@@ -45,11 +47,44 @@ def scalar_types(source: Source, body: Sequence[ast.stmt], arrays: Mapping[str, 
                 if known:
                     types[name] = known[0]
                     changed = True
+    types |= dict.fromkeys(_truths(found, arrays, types), BOOL)
     for name, values in found.items():
         if name not in types:
-            known = [t for v in values for t in _operand_types(v, arrays, types)]
+            known = [t for v in values for t in _operand_types(v, arrays, types) if t != BOOL]
             types[name] = F64 if any(map(_is_fractional, values)) else (known or [INDEX])[0]
     return types
+
+
+def _truths(
+    found: Mapping[str, Sequence[ast.expr]], arrays: Mapping[str, Tensor], types: Mapping[str, DType]
+) -> set[str]:
+    """The names that are assigned True and False alone, also by way of each other."""
+    names = {n for n, values in found.items() if values and n not in types}
+    while True:
+        scalars = {**types, **dict.fromkeys(names, BOOL)}
+        kept = {n for n in names if all(_is_truth(v, arrays, scalars) for v in found[n])}
+        if kept == names:
+            return kept
+        names = kept
+
+
+def _is_truth(value: ast.expr, arrays: Mapping[str, Tensor], scalars: Mapping[str, DType]) -> bool:
+    """Whether a value is True or False."""
+    match value:
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.Constant(value=bool()):
+            return True
+        case ast.BoolOp(values=values):
+            return all(_is_truth(v, arrays, scalars) for v in values)
+        case ast.BinOp(left=a, op=ast.BitAnd() | ast.BitOr() | ast.BitXor(), right=b):
+            return _is_truth(a, arrays, scalars) and _is_truth(b, arrays, scalars)
+        case ast.UnaryOp(op=ast.Invert(), operand=a):
+            return _is_truth(a, arrays, scalars)
+        case ast.IfExp(body=a, orelse=b):
+            return _is_truth(a, arrays, scalars) and _is_truth(b, arrays, scalars)
+        case ast.Name() | ast.Subscript():
+            return BOOL in _operand_types(value, arrays, scalars)
+        case _:
+            return False
 
 
 def _is_fractional(value: ast.expr) -> bool:

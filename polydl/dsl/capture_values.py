@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
@@ -18,28 +17,22 @@ from typing import Any, Final
 import numpy as np
 
 from polydl.dsl.capture import Source
+from polydl.dsl.capture_arithmetic import Value, combine, inverted, is_condition, negated, number
 from polydl.dsl.capture_functions import BUILTINS, called
 from polydl.dsl.polyhedral import condition_text, from_affine, to_affine
 from polydl.dsl.tensor import Tensor
 from polydl.dtypes import BOOL, F64, INDEX, DType
 from polydl.errors import InvalidProgram
-from polydl.ir.expr import Binary, Call, Cast, Const, Expr, Load, Select, Unary, as_expr, walk
+from polydl.ir.expr import Binary, Cast, Const, Expr, Load, Select, Unary, as_expr, walk
+from polydl.ir.semantics import limits
 
 __all__ = ["Scope", "Value"]
-
-Value = Expr | int | float
-"""A typed expression, or a number that takes the type of what it meets."""
 
 _OPERATORS: Final[dict[type[ast.operator], str]] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.BitAnd: "bitand", ast.BitOr: "bitor", ast.BitXor: "bitxor", ast.LShift: "shl",
     ast.RShift: "shr",
 }  # fmt: skip
-_BITWISE: Final[dict[str, Callable[[int, int], int]]] = {
-    "bitand": operator.and_, "bitor": operator.or_, "bitxor": operator.xor, "shl": operator.lshift,
-    "shr": operator.rshift,
-}  # fmt: skip
-_LOGICAL: Final = {"bitand": "and", "bitor": "or", "bitxor": "ne"}
 _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
@@ -54,6 +47,9 @@ class Scope:
     arrays: dict[str, Tensor] = field(default_factory=dict)  # parameters, and scalars as arrays of rank 0
     numbers: dict[str, Value] = field(default_factory=dict)  # sizes, names for affine expressions, iterators
     finished: set[str] = field(default_factory=set)  # iterators whose loop is over
+    untyped: dict[int, Select] = field(
+        default_factory=dict
+    )  # choices between numbers, which have no type yet
     places: list[tuple[ast.Subscript, Load]] = field(default_factory=list)  # where array elements are named
 
     # -- values --------------------------------------------------------------------------------------------------
@@ -61,25 +57,26 @@ class Scope:
     def value(self, node: ast.expr) -> Value:
         """The value of an expression that a statement computes."""
         match node:
-            case ast.Constant(value=bool() | int() | float() as number):
-                return number
+            case ast.Constant(value=bool() | int() | float() as literal):
+                return literal
             case ast.Name():
                 return self._name(node)
             case ast.Subscript() | ast.Attribute():
                 return self._element(node)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                inner = self.value(operand)
-                return -inner
+                return negated(self.value(operand))
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return self.value(operand)
+                return number(self.value(operand))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return self.combine(node, _OPERATORS[type(op)], self.value(left), self.value(right))
+                return combine(self, node, _OPERATORS[type(op)], self.value(left), self.value(right))
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                cond = self.condition(test)
-                a, b = self.balanced(node, self.value(body), self.value(orelse))
-                return Select(cond, a, b)
+                sides = self.value(body), self.value(orelse)
+                choice = Select(self.condition(test), *self.balanced(node, *sides))
+                if all(isinstance(x, int | float) or id(x) in self.untyped for x in sides):
+                    self.untyped[id(choice)] = choice
+                return choice
             case ast.UnaryOp(op=ast.Invert(), operand=operand):
-                return self._inverted(node, self.value(operand))
+                return inverted(self, node, self.value(operand))
             case ast.Call():
                 return called(self, node)
             case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
@@ -103,6 +100,11 @@ class Scope:
             return self.literal(node, value, dtype)
         if value.dtype == dtype:
             return value
+        if id(value) in self.untyped and not (value.dtype.is_float and dtype.is_integer):
+            choice = self.untyped[id(value)]
+            choice = Select(choice.cond, *(self._retyped(node, x, dtype) for x in (choice.a, choice.b)))
+            self.untyped[id(choice)] = choice
+            return choice
         if (dtype.is_float and value.dtype.is_integer) or (value.dtype == BOOL and dtype != BOOL):
             return Cast(dtype, value)
         raise self.source.error(
@@ -112,13 +114,30 @@ class Scope:
             next=f"convert it: np.{dtype.numpy.name}(…)",
         )
 
+    def _retyped(self, node: ast.AST, side: Expr, dtype: DType) -> Expr:
+        """A side of a choice between numbers, which takes the type that the choice meets."""
+        return (
+            self.literal(node, side.value, dtype)
+            if isinstance(side, Const)
+            else self.convert(node, side, dtype)
+        )
+
     def literal(self, node: ast.AST, value: int | float, dtype: DType) -> Expr:
+        """A Python number as a constant of `dtype`; an error where the type does not hold it."""
+        least, most = limits(dtype) if dtype.is_integer else (-math.inf, math.inf)
+        held = dtype == BOOL or not math.isfinite(value) or least <= value <= most
         try:
-            return as_expr(value, dtype)
+            if held:
+                return as_expr(value, dtype)
         except (InvalidProgram, OverflowError, ValueError):
-            raise self.source.error(
-                node, f"the number {value} is no {dtype}", next="use an array of a floating-point type"
-            ) from None
+            pass
+        shown = f"{value}" if isinstance(value, float) or value.bit_length() <= 128 else "of that size"
+        raise self.source.error(
+            node,
+            f"the number {shown} is no {dtype}",
+            why="" if held else f"{dtype} holds {least} to {most}",
+            next="use an array of a floating-point type" if held else "use a type that holds it",
+        )
 
     def _name(self, node: ast.Name) -> Value:
         name = node.id
@@ -168,18 +187,20 @@ class Scope:
     def extent(self, node: ast.expr) -> Expr | None:
         """`A.shape[0]` and `len(A)` as sizes; None for anything else."""
         match node:
-            case ast.Subscript(
-                value=ast.Attribute(value=ast.Name(id=name), attr="shape"), slice=ast.Constant(value=int(d))
+            case ast.Subscript(value=ast.Attribute(value=ast.Name(id=name), attr="shape"), slice=which):
+                d = self.value(which)
+            case ast.Call(func=ast.Name(id="len") as func, args=[ast.Name(id=name)], keywords=[]) if (
+                self.outer(func) is len
             ):
-                pass
-            case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)], keywords=[]):
                 d = 0
             case _:
                 return None
         tensor = self.arrays.get(name)
-        if tensor is None or not -tensor.rank <= d < tensor.rank:
+        if tensor is None or not isinstance(d, int) or not -tensor.rank <= d < tensor.rank:
             raise self.source.error(
-                node, f"{name} has no dimension {d}", next="ask for a dimension of an array parameter"
+                node,
+                f"'{ast.unparse(node)}' is no dimension of an array parameter",
+                next="ask for one by its number: A.shape[0], A.shape[-1]",
             )
         return tensor.shape[d]
 
@@ -212,9 +233,9 @@ class Scope:
         if isinstance(node, ast.Slice):
             raise self.source.error(node, "a slice cannot be compiled", next="write a loop over the elements")
         value = self.value(node)
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return as_expr(value) if value >= 0 else self._simple(tensor.shape[d] + as_expr(value))
-        if isinstance(value, float) or not value.dtype.is_integer:
+        if isinstance(value, bool | float) or not value.dtype.is_integer:
             raise self.source.error(
                 node, "a subscript is no integer", next="compute it from iterators and sizes, with //"
             )
@@ -234,7 +255,7 @@ class Scope:
                 node, f"{role} is no integer expression of iterators and sizes", next="use // for division"
             )
         if isinstance(value, int):
-            return as_expr(value)
+            return self.literal(node, value, INDEX)
         if to_affine(value) is None:
             return self._not_affine(node, value, role)
         return self._simple(value)
@@ -322,91 +343,20 @@ class Scope:
                     result = one if result is None else Binary("and", result, one)
                 assert result is not None
                 return result
-            case ast.Constant(value=bool(value)):
-                return Const(value, BOOL)
             case _:
                 found = self.value(node)
+                if isinstance(found, bool):
+                    return Const(found, BOOL)
                 if isinstance(found, int | float) or found.dtype != BOOL:
                     raise self.source.error(node, "a condition is needed here", next="compare: … != 0")
                 return found
 
-    # -- arithmetic ----------------------------------------------------------------------------------------------
-
-    def combine(self, node: ast.AST, op: str, a: Value, b: Value) -> Value:
-        """`a op b` with Python's conversions."""
-        if isinstance(a, int | float) and isinstance(b, int | float):
-            return self._fold(node, op, a, b)
-        if op == "pow":
-            return self.power(node, a, b)
-        if op in _BITWISE:
-            return self._bitwise(node, op, a, b)
-        a, b = _number(a), _number(b)
-        if op == "div" and integral(a) and integral(b):
-            a, b = self.convert(node, a, F64), self.convert(node, b, F64)
-        left, right = self.balanced(node, a, b)
-        if op in ("floordiv", "mod") and left.dtype.is_float:
-            raise self.source.error(
-                node, f"'{'//' if op == 'floordiv' else '%'}' of floating-point values cannot be compiled",
-                next="use floor(a / b), or fmod",
-            )  # fmt: skip
-        return Binary(op, left, right)
-
-    def _fold(self, node: ast.AST, op: str, a: int | float, b: int | float) -> int | float:
-        try:
-            match op:
-                case "add":
-                    return a + b
-                case "sub":
-                    return a - b
-                case "mul":
-                    return a * b
-                case "div":
-                    return a / b
-                case "floordiv":
-                    return a // b
-                case "mod":
-                    return a % b
-                case "bitand" | "bitor" | "bitxor" | "shl" | "shr" if isinstance(a, int) and isinstance(
-                    b, int
-                ):
-                    return _BITWISE[op](a, b)
-                case "bitand" | "bitor" | "bitxor" | "shl" | "shr":
-                    raise ValueError("bits are those of integers")
-                case _:
-                    result = a**b
-                    return result if isinstance(result, int | float) else math.nan
-        except (ArithmeticError, ValueError) as error:
-            raise self.source.error(node, "a constant expression has no value", why=str(error)) from None
-
-    def power(self, node: ast.AST, a: Value, b: Value) -> Value:
-        if isinstance(b, int) and not isinstance(a, int | float) and 1 <= b <= 2:
-            return a if b == 1 else Binary("mul", a, a)
-        if integral(a) and integral(b):
-            raise self.source.error(
-                node, "a power of integers cannot be compiled", next="multiply, or convert to float first"
-            )
-        return Call("pow", self.balanced(node, a, b))
-
-    def _bitwise(self, node: ast.AST, op: str, a: Value, b: Value) -> Expr:
-        """`a & b` and the like, of integers; of conditions `&`, `|` and `^`."""
-        left, right = self.balanced(node, a, b)
-        if left.dtype == BOOL and op in _LOGICAL:
-            return Binary(_LOGICAL[op], left, right)
-        if not left.dtype.is_integer:
-            raise self.source.error(node, f"bits of a {left.dtype} cannot be combined", next="use integers")
-        return Binary(op, left, right)
-
-    def _inverted(self, node: ast.AST, value: Value) -> Value:
-        if isinstance(value, int):
-            return ~value
-        if isinstance(value, float) or not (value.dtype.is_integer or value.dtype == BOOL):
-            raise self.source.error(node, "'~' is for integers and conditions", next="use - or not")
-        return Unary("not" if value.dtype == BOOL else "invert", value)
+    # -- types ---------------------------------------------------------------------------------------------------
 
     def balanced(self, node: ast.AST, a: Value, b: Value) -> tuple[Expr, Expr]:
         """Two operands of one type. A condition that meets a number is 0 or 1, as in Python."""
-        if _is_condition(a) != _is_condition(b) and not (isinstance(a, bool) or isinstance(b, bool)):
-            a, b = _number(a), _number(b)
+        if is_condition(a) != is_condition(b) and not (isinstance(a, bool) or isinstance(b, bool)):
+            a, b = number(a), number(b)
         if isinstance(a, int | float) and isinstance(b, int | float):
             dtype = F64 if isinstance(a, float) or isinstance(b, float) else INDEX
             return self.literal(node, a, dtype), self.literal(node, b, dtype)
@@ -417,21 +367,7 @@ class Scope:
         if isinstance(b, int | float):
             dtype = F64 if isinstance(b, float) and a.dtype.is_integer else a.dtype
             return self.convert(node, a, dtype), self.literal(node, b, dtype)
-        if a.dtype.is_integer and b.dtype.is_float:
+        takes_any = id(a) in self.untyped and id(b) not in self.untyped
+        if (b.dtype.is_float and a.dtype.is_integer) or (takes_any and a.dtype.is_float == b.dtype.is_float):
             return self.convert(node, a, b.dtype), b
         return a, self.convert(node, b, a.dtype)
-
-
-def _is_condition(value: Value) -> bool:
-    return not isinstance(value, int | float) and value.dtype == BOOL
-
-
-def _number(value: Value) -> Value:
-    """A condition as 0 or 1; any other value as it is."""
-    if isinstance(value, bool):
-        return int(value)
-    return Cast(INDEX, value) if not isinstance(value, int | float) and value.dtype == BOOL else value
-
-
-def integral(value: Value) -> bool:
-    return isinstance(value, int) or (not isinstance(value, float) and value.dtype.is_integer)

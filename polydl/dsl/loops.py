@@ -14,6 +14,8 @@ inner side, any constant step but 0), `if` over affine conditions, assignments t
 `assert` of affine conditions on the sizes, which the program then takes for granted. The original order of the
 statement instances is Python's; it is the function's explicit `order`.
 
+Numbers are numpy's: integers wrap, and `min` and `max` give nan where an operand is nan.
+
 Updates by an associative operator (`+=`, `-=`, `*=`, and `x = min(x, …)`) of a cell that some loop around does not
 choose are reductions: their instances may be reordered where the policy allows reassociation.
 """
@@ -33,6 +35,7 @@ from polydl.dsl.capture import (
     outside,
     read_parameters,
 )
+from polydl.dsl.capture_arithmetic import combine
 from polydl.dsl.capture_bounds import prove_bounds, prove_set
 from polydl.dsl.capture_ranges import RESERVED, loop_over
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
@@ -87,6 +90,7 @@ class _Capture:
     computed: list[tuple[str, Expr]] = field(default_factory=list)  # sizes, and what they equal
     depth: int = 0  # of ifs
     known: frozenset[str] = frozenset()  # scalars that have a value wherever the place at hand is reached
+    read: set[str] = field(default_factory=set)  # arrays and scalars, by the statements so far
     doubtful: set[str] = field(default_factory=set)  # scalars read where they may have none
 
     def run(self) -> Captured:
@@ -175,6 +179,8 @@ class _Capture:
                 self._assign_tuple(s, targets, [value] * len(targets), nodes)
             case ast.AnnAssign(target=target, value=value) if value is not None:
                 self._assign(s, target, value, nodes)
+            case ast.AnnAssign(target=ast.Name()):
+                pass  # a declaration: scalar_types has read it
             case ast.AugAssign(target=target, op=op, value=value) if type(op) in _ASSIGNMENTS:
                 self._update(s, target, _ASSIGNMENTS[type(op)], value, nodes)
             case ast.Assert(test=test):
@@ -254,7 +260,7 @@ class _Capture:
         once = (
             isinstance(target, ast.Name) and self.counts[target.id] == 1 and not isinstance(s, ast.AnnAssign)
         )
-        if isinstance(target, ast.Name) and once and not self.loops and not self.depth:
+        if isinstance(target, ast.Name) and once and self._names_a_constant(target.id):
             constant = self.scope.constant(value)
             if constant is not None:
                 self.scope.arrays.pop(target.id, None)
@@ -266,6 +272,12 @@ class _Capture:
                 self._store(s, tensor, index, op, self.scope.typed(rest, tensor.dtype), nodes)
             case None:
                 self._store(s, tensor, index, None, self.scope.typed(value, tensor.dtype), nodes)
+
+    def _names_a_constant(self, name: str) -> bool:
+        """Whether a scalar that is assigned here and nowhere else has this value wherever it is read."""
+        tensor = self.scope.arrays.get(name)
+        new = tensor is not None and tensor.role is TensorRole.TEMPORARY and name not in self.read
+        return new and not self.loops and not self.depth
 
     def _assign_tuple(
         self, s: ast.stmt, targets: Sequence[ast.expr], values: Sequence[ast.expr] | None, nodes: list[Node]
@@ -295,6 +307,8 @@ class _Capture:
                 for name, extent in zip(names, self.scope.arrays[array].shape, strict=True):
                     if not isinstance(name, ast.Name) or self.loops or self.depth or self.counts[name.id] > 1:
                         raise self.source.error(name, "sizes are named once, before the loops")
+                    if self.scope.numbers.get(name.id, extent) != extent or name.id in self.scope.arrays:
+                        raise self.source.error(name, f"{name.id} is another size, array or scalar already")
                     self.scope.numbers[name.id] = extent
                 return True
         return False
@@ -332,7 +346,7 @@ class _Capture:
             term = self.scope.typed(value, tensor.dtype)
             self._store(s, tensor, index, "add" if op == "sub" else op, -term if op == "sub" else term, nodes)
         else:
-            combined = self.scope.combine(s, op, tensor[index], self.scope.value(value))
+            combined = combine(self.scope, s, op, tensor[index], self.scope.value(value))
             self._store(s, tensor, index, None, self.scope.convert(s, combined, tensor.dtype), nodes)
 
     def _as_update(self, target: ast.expr, value: ast.expr) -> tuple[str, ast.expr] | None:
@@ -349,10 +363,10 @@ class _Capture:
                 return "mul", b if old(a) else a
             case ast.BinOp(left=a, op=ast.Sub(), right=b) if old(a):
                 return "add", ast.copy_location(ast.UnaryOp(ast.USub(), b), b)
-            case ast.Call(func=ast.Name(id="min" | "max" as op), args=[a, b], keywords=[]) if old(a) or old(
-                b
-            ):
-                return op, b if old(a) else a
+            case ast.Call(func=func, args=[a, b], keywords=[]) if old(a) or old(b):
+                called = self.scope.outer(func)
+                op = "min" if called is min else "max" if called is max else None
+                return None if op is None else (op, b if old(a) else a)
             case _:
                 return None
 
@@ -370,11 +384,12 @@ class _Capture:
         self._written(tensor)
         read = {load.buffer for e in (value, *(x.value for x in also)) for load in loads(e)}
         read |= {tensor.name} if op is not None else set()
+        self.read |= read
         scalars = {n for n in read if self.scope.arrays[n].role is TensorRole.TEMPORARY}
         self.doubtful |= scalars - self.known
         self.known |= {tensor.name, *(x.target for x in also)}
         name = f"S{len(self.computations) + 1}"
-        if name in self.scope.arrays or name in self.scope.numbers:
+        while name in self.scope.arrays or name in self.scope.numbers:
             name = f"{name}_"
         axes = tuple(loop.axis for loop in self.loops)
         reduced = reduced_axes(axes, index) if op is not None else ()

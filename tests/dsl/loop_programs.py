@@ -4,7 +4,7 @@
 `bound` gives them values, after which a function is ordinary Python.
 """
 
-# ruff: noqa: F821, UP037
+# ruff: noqa: F722, F821, UP037
 # mypy: disable-error-code="name-defined, valid-type"
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import numpy as np
 Make = Callable[..., dict[str, Any]]
 
 SCALE = 0.5  # a number that programs take from around them
+COUNTING = True
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,54 @@ def rounding(x: "f64[N]", y: "f64[N]") -> None:
         y[i] += np.square(x[i]) + math.log2(abs(x[i]) + 1.0) + math.log10(abs(x[i]) + 2.0) + math.exp2(x[i])
 
 
+def truths(x: "f64[N]", b: "bool[N]", k: "i64[N]") -> None:
+    """Scalars that are True or False, added to numbers, chosen and combined; a condition from around."""
+    seen = False
+    for i in range(N):
+        t = x[i] > 0.0
+        u = not t or b[i]
+        seen = seen or t
+        if COUNTING:
+            b[i] = t if i % 2 == 0 else u
+        x[i] = (x[i] if t else -x[i]) + (i < 5) * (i > 2)
+        k[i] = t + 1 - (i > 3) + abs(i > 5) + (+(i > 2)) + (i > 4) ** 2
+        k[i] += seen
+
+
+def choices(f: "f32[N]", k: "i32[N]", h: "f16[N]", b: "bool[N]", x: "f64[N]") -> None:
+    """A choice between numbers has no type of its own either."""
+    for i in range(N):
+        f[i] = f[i] * (1.0 if i % 2 == 0 else -1.0) + (2 if i > 3 else 1.5)
+        k[i] = (k[i] & 255) * (1 if f[i] > 0.0 else (2 if i < 7 else 3)) + (0 if b[i] else 1)
+        h[i] = (0.5 if b[i] else 0.25 if i > 2 else 0.125) * h[i]
+        b[i] = True if k[i] > 100 else False  # noqa: SIM210
+        x[i] = (1.5 if i % 2 == 1 else 2.5) * k[i] + (1 if i > 3 else 2) / 2
+
+
+def negative_divisors(Q: "i64[N, 5]", B: "f64[N]") -> None:
+    for i in range(N):
+        Q[i, 0] = (i - 7) // -3
+        Q[i, 1] = (i - 7) % -3
+        Q[i, 2] = (7 - 2 * i) // -5
+        Q[i, 3] = Q[i, 4] % -4
+        Q[i, 4] = N // -2 + (7 - 2 * i) % -5
+        if i % -2 == 0 and i // -3 < -1:
+            B[i] = B[-(i // -3) - 1] + 1.0
+
+
+def without_axes(A: "f64[]", k: "i64[()]", x: "f64[(N + 1) * 2, 3]", y: "f32[N]") -> None:
+    """Arrays of rank 0, extents with brackets, the last extent, and a scalar that is declared."""
+    t: "f32"
+    for i in range(x.shape[0]):
+        for j in range(x.shape[-1]):
+            A[()] += x[i, j]
+            x[i, j] = A * 0.5
+        k[()] = k[()] + 1
+    for i in range(N):
+        t = y[i]
+        y[i] = t * 2.0
+
+
 def _gemm(rng: np.random.Generator, N: int, M: int, K: int) -> dict[str, Any]:
     r = rng.standard_normal
     return {"alpha": 1.5, "beta": 0.5, "C": r((N, M)), "A": r((N, K)), "B": r((K, M))}
@@ -370,6 +419,47 @@ PROGRAMS: dict[str, Program] = {
             "N",
         ),
         Program(exchanges, lambda g, N: {n: g.standard_normal(N) for n in "ABF"}, "N", 0, 9),
+        Program(
+            truths,
+            lambda g, N: {
+                "x": g.standard_normal(N),
+                "b": g.integers(0, 2, N).astype(bool),
+                "k": np.zeros(N, np.int64),
+            },
+            "N",
+            0,
+            9,
+        ),
+        Program(
+            choices,
+            lambda g, N: {
+                "f": g.standard_normal(N).astype(np.float32),
+                "k": g.integers(-999, 999, N).astype(np.int32),
+                "h": np.ones(N, np.float16),
+                "b": g.integers(0, 2, N).astype(bool),
+                "x": np.zeros(N),
+            },
+            "N",
+            0,
+            9,
+        ),
+        Program(
+            negative_divisors,
+            lambda g, N: {"Q": g.integers(-9, 9, (N, 5)), "B": g.standard_normal(N)},
+            "N",
+            0,
+            12,
+        ),
+        Program(
+            without_axes,
+            lambda g, N: {
+                "A": np.zeros(()),
+                "k": np.zeros((), np.int64),
+                "x": g.standard_normal((2 * N + 2, 3)),
+                "y": g.standard_normal(N).astype(np.float32),
+            },
+            "N",
+        ),
         Program(towards_zero, lambda g, N: {"A": g.standard_normal((N, N)), "total": np.zeros(1)}, "N"),
         Program(rounding, lambda g, N: {n: g.standard_normal(N) for n in "xy"}, "N"),
         Program(

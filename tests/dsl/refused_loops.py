@@ -1,6 +1,6 @@
 """Functions that are no static control parts, or lie about their arrays. Their errors are golden texts."""
 
-# ruff: noqa: F821, F841, UP037
+# ruff: noqa: B007, F722, F821, F841, UP037
 # mypy: disable-error-code="name-defined, valid-type, no-untyped-def"
 from __future__ import annotations
 
@@ -230,6 +230,105 @@ def stepped_maximum(A: "f64[N]") -> None:
             A[j] += 1.0
 
 
+def read_before_the_constant(A: "f64[N]") -> None:
+    for i in range(N):
+        A[i] = t
+    t = 5.0
+
+
+def assigned_size(A: "f64[N]") -> None:
+    N = 3
+    for i in range(N):
+        A[i] = 1.0
+
+
+def assigned_array(A: "f64[N]", B: "f64[N]") -> None:
+    A = 5.0
+    for i in range(N):
+        B[i] = A
+
+
+def another_size(m: "size", A: "f64[N, m]") -> None:
+    m, _n = A.shape
+    for i in range(m):
+        A[i, 0] = 1.0
+
+
+def number_without_room(A: "i8[N]", B: "bool[N]") -> None:
+    for i in range(N):
+        B[i] = A[i] < 300
+
+
+def number_below_zero(A: "u8[N]") -> None:
+    for i in range(N):
+        A[i] = -1
+
+
+def not_a_number(A: "i64[N]") -> None:
+    for i in range(N):
+        A[i] = int(np.nan)
+
+
+def endless_bound(A: "f64[N]") -> None:
+    for i in range(10**30):
+        A[i % 4] = 1.0
+
+
+def endless_constant(A: "i64[N]") -> None:
+    for i in range(N):
+        A[i] = 1 << 10**11
+
+
+def tower(A: "i64[N]") -> None:
+    for i in range(N):
+        A[i] = 10**10**10
+
+
+def divided_by_zero(A: "i64[N]") -> None:
+    for i in range(N):
+        A[i] = i // 0
+
+
+def truth_as_subscript(A: "f64[N]") -> None:
+    for i in range(N):
+        A[True] = 1.0
+
+
+def added_conditions(x: "f64[N]", k: "i64[N]") -> None:
+    for i in range(N):
+        k[i] = (x[i] > 0.0) + (x[i] > 1.0)
+
+
+def two_types(A: "f64[N]") -> None:
+    x: "f64" = 1.0
+    for i in range(N):
+        x: "i64" = 3
+        A[i] = x
+
+
+def foreign_letters(A: "f64[größe]") -> None:
+    for i in range(größe):
+        A[i] = 1.0
+
+
+def spelled_extents(A: "f64[N M]") -> None:
+    for i in range(N):
+        A[i] = 1.0
+
+
+def missing_dimension(A: "f64[N]") -> None:
+    for i in range(A.shape[1]):
+        A[i] = 1.0
+
+
+def strange_range(A: "f64[N]") -> None:
+    for i in another_range(N):
+        A[i] = 1.0
+
+
+another_range = range(3).index
+
+
 REFUSED = {
     f.__name__: f
     for f in (
@@ -240,6 +339,9 @@ REFUSED = {
         leaves_the_array, first_of_none, slices, whole_array, too_few_subscripts, unknown_function, unknown_name,
         mixed_types, iterator_after_loop, hidden_iterator, assigned_parameter, fraction_in_integers, late_assert,
         nothing, unequal_tuple, slices_updated, inner_function, over_enumerate, returns_early, comprehension, alias,
-        bits_of_floats, number_as_condition, stepped_maximum,
+        bits_of_floats, number_as_condition, stepped_maximum, read_before_the_constant, assigned_size, assigned_array,
+        another_size, number_without_room, number_below_zero, not_a_number, endless_bound, endless_constant, tower,
+        divided_by_zero, truth_as_subscript, added_conditions, two_types, foreign_letters, spelled_extents,
+        missing_dimension, strange_range,
     )
 }  # fmt: skip

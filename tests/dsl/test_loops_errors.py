@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +41,17 @@ def test_where_isl_gives_up_a_scalar_is_refused(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InvalidProgram, match="may be read before it is assigned") as refusal:
         capture(REFUSED["assigned_under_a_condition"])
     assert "its budget is spent" in str(refusal.value)
+
+
+def test_lines_that_are_continued_to_the_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        'def make():\n    def kernel(A: "f64[N]"):\n        for i in range(N):\n            A[i] = (A[i] +\n'
+        "  b)\n    return kernel\n"
+    )
+    (tmp_path / "continued_left.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("continued_left")
+    with pytest.raises(
+        InvalidProgram, match=r"'b' has no value here\n.*\n.*:5, in .*kernel\n      b\)\n      \^\n"
+    ):
+        capture(module.make())
