@@ -35,9 +35,11 @@ from polydl.ir.expr import Expr, Var
 from polydl.ir.interpret import evaluate
 from polydl.ir.printer import print_expr
 from polydl.ir.rewrite import free_variables
+from polydl.ir.semantics import limits
 from polydl.ir.simplify import linear
 from polydl.poly.tree import members
 from polydl.runtime import Module
+from polydl.runtime.module import checked_threads
 from polydl.scheduler.automatic import optimize
 from polydl.scheduler.recipes import schedule_as_written
 from polydl.scheduler.schedule import Schedule
@@ -75,6 +77,10 @@ def loops(
     InvalidProgram, pointing at the source, where the function is no static control part.
     """
     machine = parse(target) if isinstance(target, str) else target
+    if not isinstance(machine, Target):
+        raise UsageError(f"{target!r} is no target", next='name one, as in target="native"')
+    if threads is not None:
+        checked_threads(threads)
 
     def decorate(function: Callable[..., Any]) -> LoopProgram:
         return LoopProgram(function, capture(function), machine, threads, reassociate, optimize=optimize)
@@ -124,6 +130,8 @@ class LoopProgram:
 
     def scheduled(self, schedule: Schedule) -> LoopProgram:
         """This program run in the order of `schedule`, which must be one of its function."""
+        if not isinstance(schedule, Schedule):
+            raise UsageError(f"{schedule!r} is no schedule", next="change the one of schedule()")
         kept = schedule.function.name == self.function.name and set(self._passed()) <= {
             t.name for t in schedule.function.tensors
         }
@@ -230,12 +238,13 @@ class LoopProgram:
                     array = given[name]
                     if (
                         not isinstance(array, np.ndarray)
+                        or isinstance(array, np.ma.MaskedArray)
                         or array.dtype != dtype.numpy
                         or array.ndim != len(shape)
                     ):
                         found = (
                             f"{array.dtype}{list(array.shape)}"
-                            if isinstance(array, np.ndarray)
+                            if type(array) is np.ndarray
                             else type(array).__name__
                         )
                         raise InvalidInput(
@@ -318,6 +327,11 @@ def _require_apart(arrays: Mapping[str, Array], written: Sequence[str]) -> None:
             raise InvalidInput(
                 f"'{name}' is updated in place, and it is read-only", next=f"{name} = {name}.copy()"
             )
+        if _meets_itself(arrays[name]):
+            raise InvalidInput(
+                f"'{name}' is updated in place, and several of its elements may share their memory",
+                next=f"{name} = {name}.copy()",
+            )
         for other, array in arrays.items():
             if other != name and np.may_share_memory(arrays[name], array):
                 raise InvalidInput(
@@ -326,9 +340,24 @@ def _require_apart(arrays: Mapping[str, Array], written: Sequence[str]) -> None:
                 )
 
 
+def _meets_itself(array: Array) -> bool:
+    """Whether elements may share memory: not where each stride is longer than all that the shorter ones reach."""
+    reach = array.itemsize
+    for stride, extent in sorted(
+        (abs(s), e) for s, e in zip(array.strides, array.shape, strict=True) if e > 1
+    ):
+        if stride < reach:
+            return array.size > 0
+        reach += stride * (extent - 1)
+    return False
+
+
 def _whole(program: str, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise InvalidInput(f"{program}: size {name} must be an integer", why=f"it is {value!r}")
+    least, most = limits(INDEX)
+    if not least <= value <= most:
+        raise InvalidInput(f"{program}: size {name} must be an integer of 64 bits", why="it is larger")
     return int(value)
 
 
@@ -343,6 +372,7 @@ def _scalar(program: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     if not fits:
         raise InvalidInput(f"{program}: {name} must be a {dtype.name}", why=f"it is {value!r}")
     try:
-        return np.array(value, dtype)
-    except OverflowError as error:
+        with np.errstate(over="raise"):
+            return np.array(value, dtype)
+    except (OverflowError, FloatingPointError) as error:
         raise InvalidInput(f"{program}: {name} must be a {dtype.name}", why=str(error)) from None

@@ -100,6 +100,8 @@ class Scope:
             return self.literal(node, value, dtype)
         if value.dtype == dtype:
             return value
+        if isinstance(value, Cast) and value.operand.dtype == BOOL and dtype != BOOL:
+            return Cast(dtype, value.operand)  # a condition that counts, which is 0 or 1 of any type
         if id(value) in self.untyped and not (value.dtype.is_float and dtype.is_integer):
             choice = self.untyped[id(value)]
             choice = Select(choice.cond, *(self._retyped(node, x, dtype) for x in (choice.a, choice.b)))
@@ -113,6 +115,10 @@ class Scope:
             why="types are never mixed silently",
             next=f"convert it: np.{dtype.numpy.name}(…)",
         )
+
+    def _is_untyped(self, value: Expr) -> bool:
+        """Whether a value takes the type of what it meets, as numbers do."""
+        return id(value) in self.untyped or (isinstance(value, Cast) and value.operand.dtype == BOOL)
 
     def _retyped(self, node: ast.AST, side: Expr, dtype: DType) -> Expr:
         """A side of a choice between numbers, which takes the type that the choice meets."""
@@ -367,7 +373,7 @@ class Scope:
         if isinstance(b, int | float):
             dtype = F64 if isinstance(b, float) and a.dtype.is_integer else a.dtype
             return self.convert(node, a, dtype), self.literal(node, b, dtype)
-        takes_any = id(a) in self.untyped and id(b) not in self.untyped
+        takes_any = self._is_untyped(a) and not self._is_untyped(b)
         if (b.dtype.is_float and a.dtype.is_integer) or (takes_any and a.dtype.is_float == b.dtype.is_float):
             return self.convert(node, a, b.dtype), b
         return a, self.convert(node, b, a.dtype)

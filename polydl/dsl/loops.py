@@ -40,6 +40,7 @@ from polydl.dsl.capture_bounds import prove_bounds, prove_set
 from polydl.dsl.capture_ranges import RESERVED, loop_over
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
 from polydl.dsl.capture_types import scalar_types
+from polydl.dsl.capture_updates import as_update
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Also, Computation, Function, Reduction
 from polydl.dsl.polyhedral import loads
@@ -267,9 +268,9 @@ class _Capture:
                 self.scope.numbers[target.id] = constant
                 return
         tensor, index = self._target(target)
-        match self._as_update(target, value):
+        match as_update(self.scope, target, value):
             case (op, rest):
-                self._store(s, tensor, index, op, self.scope.typed(rest, tensor.dtype), nodes)
+                self._combine(s, tensor, index, op, rest, nodes)
             case None:
                 self._store(s, tensor, index, None, self.scope.typed(value, tensor.dtype), nodes)
 
@@ -343,32 +344,23 @@ class _Capture:
         tensor, index = self._target(target)
         bits = op in _BITWISE and tensor.dtype.is_integer
         if op in _ASSOCIATIVE or op == "sub" or bits:
-            term = self.scope.typed(value, tensor.dtype)
-            self._store(s, tensor, index, "add" if op == "sub" else op, -term if op == "sub" else term, nodes)
+            self._combine(s, tensor, index, op, value, nodes)
         else:
             combined = combine(self.scope, s, op, tensor[index], self.scope.value(value))
             self._store(s, tensor, index, None, self.scope.convert(s, combined, tensor.dtype), nodes)
 
-    def _as_update(self, target: ast.expr, value: ast.expr) -> tuple[str, ast.expr] | None:
-        """The operator and the other operand where `value` combines the old contents of `target`."""
-        same = ast.dump(_loaded(target))
-
-        def old(e: ast.expr) -> bool:
-            return ast.dump(_loaded(e)) == same
-
-        match value:
-            case ast.BinOp(left=a, op=ast.Add(), right=b) if old(a) or old(b):
-                return "add", b if old(a) else a
-            case ast.BinOp(left=a, op=ast.Mult(), right=b) if old(a) or old(b):
-                return "mul", b if old(a) else a
-            case ast.BinOp(left=a, op=ast.Sub(), right=b) if old(a):
-                return "add", ast.copy_location(ast.UnaryOp(ast.USub(), b), b)
-            case ast.Call(func=func, args=[a, b], keywords=[]) if old(a) or old(b):
-                called = self.scope.outer(func)
-                op = "min" if called is min else "max" if called is max else None
-                return None if op is None else (op, b if old(a) else a)
-            case _:
-                return None
+    def _combine(
+        self,
+        s: ast.stmt,
+        tensor: Tensor,
+        index: tuple[Expr, ...],
+        op: str,
+        value: ast.expr,
+        nodes: list[Node],
+    ) -> None:
+        """An update by an associative operator; `x -= t` adds -t."""
+        term = self.scope.typed(value, tensor.dtype)
+        self._store(s, tensor, index, "add" if op == "sub" else op, -term if op == "sub" else term, nodes)
 
     def _store(
         self,
@@ -434,14 +426,3 @@ def _computed(p: Parameter) -> tuple[tuple[str, ast.expr], ...]:
 
 def _items(node: ast.expr) -> list[ast.expr] | None:
     return node.elts if isinstance(node, ast.Tuple | ast.List) else None
-
-
-def _loaded(node: ast.expr) -> ast.expr:
-    """A target of an assignment as the expression that reads it."""
-    match node:
-        case ast.Name(id=name):
-            return ast.Name(name, ast.Load())
-        case ast.Subscript(value=value, slice=inner):
-            return ast.Subscript(_loaded(value), inner, ast.Load())
-        case _:
-            return node

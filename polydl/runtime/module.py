@@ -384,6 +384,11 @@ class BoundCall:
 def _thread_count(threads: int | None, steps: Sequence[StepInfo]) -> int:
     if threads is None:
         return available_threads() if _worth_sharing(steps) else 1
+    return checked_threads(threads)
+
+
+def checked_threads(threads: int) -> int:
+    """`threads`; UsageError where it is no number of threads."""
     if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads={threads!r} is not a number from 1 to {MAX_THREADS}")
     return threads

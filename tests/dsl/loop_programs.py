@@ -309,6 +309,17 @@ def choices(f: "f32[N]", k: "i32[N]", h: "f16[N]", b: "bool[N]", x: "f64[N]") ->
         x[i] = (1.5 if i % 2 == 1 else 2.5) * k[i] + (1 if i > 3 else 2) / 2
 
 
+def small_integers(u: "u8[N]", a: "i8[N]", s: "i8[1]", w: "u16[N]", most: "u16[2]") -> None:
+    """Integers wrap, also where less is added than nothing."""
+    for i in range(N):
+        u[i] = u[i] - 1
+        u[i] -= a[i] > 0
+        s[0] += a[i] * a[i]
+        w[i] = w[i] * 7 + (u[i] > 5)
+        most[0] = max(most[0], w[i])
+        most[1] = min(most[1], w[i])
+
+
 def negative_divisors(Q: "i64[N, 5]", B: "f64[N]") -> None:
     for i in range(N):
         Q[i, 0] = (i - 7) // -3
@@ -442,6 +453,17 @@ PROGRAMS: dict[str, Program] = {
             "N",
             0,
             9,
+        ),
+        Program(
+            small_integers,
+            lambda g, N: {
+                "u": g.integers(0, 3, N).astype(np.uint8),
+                "a": g.integers(-128, 127, N).astype(np.int8),
+                "s": np.zeros(1, np.int8),
+                "w": g.integers(0, 65535, N).astype(np.uint16),
+                "most": np.full(2, 999, np.uint16),
+            },
+            "N",
         ),
         Program(
             negative_divisors,

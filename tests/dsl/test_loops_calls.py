@@ -93,6 +93,14 @@ def test_views_are_updated_where_they_lie() -> None:
         ({"s": np.float32(1)}, "s must be a float64"),
         ({"s": "1"}, "s must be a float64"),
         ({"s": None, "B": None}, "s must be a float64"),
+        ({"s": 10**400}, "s must be a float64"),
+        ({"n": 2**63}, "n must be an integer of 64 bits"),
+        ({"A": np.ma.MaskedArray(np.zeros((4, 3)))}, "it is MaskedArray"),
+        (
+            {"A": np.lib.stride_tricks.sliding_window_view(np.zeros(6), 3, writeable=True)},
+            "share their memory",
+        ),
+        ({"A": np.lib.stride_tricks.as_strided(np.zeros(3), (4, 3), (0, 8))}, "share their memory"),
         ({"t": 1}, "unexpected keyword"),
     ],
 )
@@ -302,3 +310,19 @@ def test_the_schedule_of_calls(name: str, golden: Callable[[str, str], None]) ->
 def test_strict_sums_stay_in_order() -> None:
     strict = schedule_as_written(totals.function, parse("x86-64-avx2"), reassociate=False)
     assert strict.trace == (Parallel("i"),)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: polydl.loops(threads=0, optimize=True)(scale.python), "threads=0 is not a number"),
+        (lambda: polydl.loops(target=None)(scale.python), "None is no target"),  # type: ignore[call-overload]
+        (lambda: scale.scheduled(3), "3 is no schedule"),  # type: ignore[arg-type]
+        (lambda: polydl.optimize(scale), "given a LoopProgram instead of a Function"),  # type: ignore[arg-type]
+        (lambda: polydl.optimize(scale.function, "fast"), "unknown target 'fast'"),
+        (lambda: polydl.optimize(scale.function, 3), "given a int instead of a Target"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_requests(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make()

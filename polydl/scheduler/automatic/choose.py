@@ -14,7 +14,7 @@ from typing import Final
 
 from polydl.dsl.function import Function
 from polydl.dsl.tensor import Tensor, TensorRole
-from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
+from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup, UsageError
 from polydl.ir.expr import Const
 from polydl.poly.tree import Allocate, members, statements_below, walk
 from polydl.scheduler.automatic.blocked import blocked
@@ -35,7 +35,7 @@ from polydl.scheduler.bindings import Parallel
 from polydl.scheduler.recipes import default_schedule, schedule_as_written
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
-from polydl.targets import Target
+from polydl.targets import Target, parse
 
 __all__ = ["STRATEGIES", "candidates", "optimize"]
 
@@ -64,12 +64,23 @@ _OPERATIONS: Final = 20_000_000  # of isl's scheduler, for one variant
 
 
 def optimize(
-    function: Function, target: Target, *, reassociate: bool = True, operations: int = _OPERATIONS
+    function: Function,
+    target: Target | str = "native",
+    *,
+    reassociate: bool = True,
+    operations: int = _OPERATIONS,
 ) -> Schedule:
     """A good legal schedule of `function` for `target`, never one predicted slower than its original order.
 
     `operations` bounds isl's scheduler for each variant; one that needs more is left out.
     """
+    target = parse(target) if isinstance(target, str) else target
+    for given, kind in ((function, Function), (target, Target)):
+        if not isinstance(given, kind):
+            raise UsageError(
+                f"optimize() is given a {type(given).__name__} instead of a {kind.__name__}",
+                next="give FunctionBuilder(…).build(…), or the `function` of captured loops, and a target's name",
+            )
     if function.order is None:
         best = default_schedule(function, target, reassociate=reassociate)
     else:
