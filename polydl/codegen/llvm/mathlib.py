@@ -83,8 +83,8 @@ _MAGIC: Final = 12582912.0  # 1.5 * 2^23: adding it rounds to an integer, found 
 
 
 def _exp(ops: Ops, x: Value) -> Value:
-    """exp x = 2^n exp r with n = round(x / ln 2), |r| <= ln 2 / 2. 2^n is applied in two exact halves, so that the
-    last product rounds (or overflows) only once, also into the subnormals."""
+    """exp x = 2^n exp r with n = round(x / ln 2), |r| <= ln 2 / 2. One instruction applies 2^n where there is one,
+    else in two exact halves: either way the result rounds (or overflows) only once, also into the subnormals."""
     # Outside [-104, 89] the result is 0 or infinity; the comparisons let NaN through.
     clamped = ops.select(ops.compare("gt", x, _f(89.0)), _f(89.0), x)
     clamped = ops.select(ops.compare("lt", clamped, _f(-104.0)), _f(-104.0), clamped)
@@ -104,6 +104,9 @@ def _exp(ops: Ops, x: Value) -> Value:
         ),
     )
     p = ops.fadd(ops.mul_add(ops.fmul(r, r), p, r), _f(1.0))
+    instruction = ops.scaled(p, n)
+    if instruction is not None:
+        return instruction
     exponent = ops.binary("sub", ops.bitcast(I32, shifted), integer(_bits(_MAGIC), I32))
     half = ops.binary("shr", exponent, integer(1, I32))
     for part in (half, ops.binary("sub", exponent, half)):

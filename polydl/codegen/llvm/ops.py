@@ -115,6 +115,19 @@ class Ops:
             return self.intrinsic("fma", a.dtype, a, b, c)
         return self.fadd(self.fmul(a, b), c)
 
+    def scaled(self, a: Value, exponent: Value) -> Value | None:
+        """`a * 2^exponent`, rounded once, for vectors of f32 and whole exponents; None where no instruction does it."""
+        bits = a.lanes * a.dtype.bits
+        if a.dtype != F32 or bits not in (128, 256, 512) or self.target.arch != "x86-64":
+            return None
+        if not self.target.has("avx512f" if bits == 512 else "avx512vl"):
+            return None
+        name, kind, mask = f"llvm.x86.avx512.mask.scalef.ps.{bits}", a.type, f"i{max(8, a.lanes)}"
+        extra = ("", "") if bits < 512 else (", i32", ", i32 4")  # 4: the current rounding mode
+        self.b.declare(f"declare {kind} @{name}({kind}, {kind}, {kind}, {mask}{extra[0]})")
+        text = f"{kind} {a.text}, {kind} {exponent.text}, {kind} poison, {mask} -1{extra[1]}"
+        return self.b.pure(f"call {kind} @{name}({text})", (a, exponent), a.dtype, a.lanes)
+
     def compare(self, op: str, a: Value, b: Value) -> Value:
         a, b = self._even(a, b)
         if a.dtype.is_float:
