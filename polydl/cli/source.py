@@ -156,7 +156,7 @@ class Request:
             )
         from polydl.runtime import load
 
-        return load(self.path, threads=common.threads)
+        return load(self.path, threads=common.threads, verify=True)
 
 
 def check_exists(path: Path) -> None:

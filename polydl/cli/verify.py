@@ -66,6 +66,11 @@ def verify(
     request = Request.of(path, target, shapes, dims, precision)
     if data is not None and inputs:
         raise UsageError("--data and -i are both given", next="--data for many samples, -i for one run")
+    if path.is_dir():
+        raise UsageError(
+            f"'{path}' is a package, which holds no model to compare with",
+            next=f"polydl verify MODEL.onnx --package '{path}'",
+        )
     accuracy = Accuracy(rtol, atol)
     source = Request.of(package, "native", None, None, "f32") if package is not None else request
     with source.module(common) as module:

@@ -46,6 +46,7 @@ X = np.zeros((1, 3), dtype=np.float32)
         ["run", "{model}", "-i", "photo.jpg"],
         ["run", "{folder}", "--target", "x86-64"],
         ["verify", "{model}", "--data", "a.npz", "-i", "b.npz"],
+        ["verify", "{folder}"],
         ["bench", "{folder}", "--against", "ort"],
     ],
 )

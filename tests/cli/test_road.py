@@ -76,12 +76,13 @@ def test_run_refuses_what_does_not_fit(
     assert "defect" not in result.err
 
 
-def test_a_damaged_package_is_refused(polydl: Command, package: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["model.o", "weights.bin"])
+def test_a_damaged_package_is_refused(polydl: Command, package: Path, tmp_path: Path, file: str) -> None:
     for path in package.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    code = bytearray((tmp_path / "model.o").read_bytes())
-    code[len(code) // 2] ^= 1
-    (tmp_path / "model.o").write_bytes(code)
+    content = bytearray((tmp_path / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / file).write_bytes(content)
     result = polydl("run", tmp_path)
     assert result.code == 1
     assert "damaged" in result.err

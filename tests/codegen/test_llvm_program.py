@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from polydl.artifact import TensorSpec
 from polydl.codegen.llvm import compile_program, emit_asm, emit_llvm
 from polydl.codegen.program import Program, Slot, Space, Step
-from polydl.dtypes import F32, I32, I64, INDEX
+from polydl.dtypes import F32, I32, I64, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr, Load, Select, Var, and_, call, cast
 from polydl.ir.kernel import (
@@ -31,8 +32,8 @@ from polydl.ir.kernel import (
     Store,
 )
 from polydl.targets import native, parse
+from tests.codegen.native import LEVELS, level, program_of, run_kernel
 from tests.codegen.native import call as call_artifact
-from tests.codegen.native import level, program_of, run_kernel
 
 N = 100
 VI, VJ, VK = Var("i"), Var("j"), Var("k")
@@ -386,7 +387,8 @@ def test_lanes_backwards_are_contiguous_and_turned(target: str) -> None:
     assert "scatter" not in text
 
 
-def test_f16_is_computed_and_stored() -> None:
+@pytest.mark.parametrize("name", LEVELS)
+def test_f16_is_computed_and_stored(name: str) -> None:
     from polydl.dtypes import F16
 
     kernel = Kernel(
@@ -395,11 +397,39 @@ def test_f16_is_computed_and_stored() -> None:
         (Param(buffer("X", 33, dtype=F16), Role.INPUT), Param(buffer("Y", 33, dtype=F16), Role.OUTPUT)),
         loop("i", 33, Store("Y", (VI,), call("exp", load("X", VI, dtype=F16)) + 1.0), Binding.VECTOR, 33),
     )
-    if not native().has("f16c"):
-        pytest.skip("this machine has no f16 conversions")
+    target = level(name)
     x, y = np.linspace(-4, 4, 33).astype(np.float16), np.zeros(33, np.float16)
-    assert run_kernel(kernel, native(), {"X": x, "Y": y}) == [0]
+    assert run_kernel(kernel, target, {"X": x, "Y": y}) == [0]
     np.testing.assert_allclose(y, np.exp(x.astype(np.float64)) + 1, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_f16_is_converted_as_by_numpy(name: str) -> None:
+    from polydl.dtypes import F16, F64
+
+    target = level(name)
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    steps = np.array(
+        [0, 1, 4095, 4096, 4097, 8191], np.uint32
+    )  # around each f16, and half way to the next one
+    singles = (halves.astype(np.float32).view(np.uint32)[:, None] + steps).ravel().view(np.float32)
+    with np.errstate(all="ignore"):
+        doubles = singles * (1 + 1e-9)
+        cases: list[tuple[Any, DType, Any]] = [
+            (halves, F32, halves.astype(np.float32)),
+            (singles, F16, singles.astype(np.float16)),
+            (doubles.astype(np.float64), F16, doubles.astype(np.float64).astype(np.float16)),
+        ]
+    for given, dtype, wanted in cases:
+        source = {2: F16, 4: F32, 8: F64}[given.itemsize]
+        parts = (Param(buffer("X", given.size, dtype=source), Role.INPUT),
+                 Param(buffer("Y", given.size, dtype=dtype), Role.OUTPUT))  # fmt: skip
+        body = loop("i", given.size, Store("Y", (VI,), cast(dtype, load("X", VI, dtype=source))))
+        found = np.zeros(given.size, wanted.dtype)
+        assert run_kernel(Kernel("convert", (), parts, body), target, {"X": given, "Y": found}) == [0]
+        bits = f"u{found.itemsize}"
+        same = (found.view(bits) == wanted.view(bits)) | (np.isnan(found) & np.isnan(wanted))
+        np.testing.assert_array_equal(given[~same], [])
 
 
 def test_conditionals_take_one_branch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polydl.artifact import Artifact
 from polydl.codegen.cpu import Frame, LocalBytes, Unit, frame, lower, make_artifact, symbol, unit, up
+from polydl.codegen.llvm.halves import half_ir
 from polydl.codegen.llvm.kernels import KernelCode, emit_kernel
 from polydl.codegen.llvm.machine import assembly, attributes, object_code
 from polydl.codegen.llvm.support import barrier_ir
@@ -45,8 +46,9 @@ def _kernel(
 
 def _assemble(functions: list[str], declarations: set[str], target: Target) -> str:
     head = [f'target triple = "{target.triple}"', barrier_ir(target.arch.replace("-", "_"))]
+    head.append(half_ir(target, "".join(functions)))
     tail = [*sorted(declarations), f"attributes #0 = {{ noinline {attributes(target)} }}"]
-    return "\n\n".join([*head, *functions, "\n".join(tail)]) + "\n"
+    return "\n\n".join([*filter(None, head), *functions, "\n".join(tail)]) + "\n"
 
 
 def _module(program: Program, target: Target) -> tuple[str, Unit, Frame]:
