@@ -7,7 +7,7 @@ from math import prod
 
 from polydl.dsl import FunctionBuilder, Tensor, reduce_over
 from polydl.dtypes import F32, F64, DType
-from polydl.ir.expr import Const, Expr, and_, as_expr, call, cast, select
+from polydl.ir.expr import Const, Expr, and_, as_expr, call, cast, eq, select
 from polydl.ops.common import at, check_broadcast, literal, normal_axes, normal_axis, one, pointwise
 from polydl.ops.reduction import power_norm, reduce_dims
 from polydl.ops.registry import OpNode, operator
@@ -257,7 +257,7 @@ def lp_normalization(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
 
     def body(i: Index) -> Expr:
         n = norm[tuple(as_expr(0) if d == axis else v for d, v in enumerate(i))]
-        return select(n > zero, x[i] / n, x[i] * zero)
+        return select(eq(n, zero), x[i] * zero, x[i] / n)
 
     return pointwise(b, node.output, x.extents, body)
 

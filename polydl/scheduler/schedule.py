@@ -22,6 +22,7 @@ from polydl.poly.model import Dependence, Scop
 from polydl.poly.tree import Band, Member, Tree, members, statements_below
 from polydl.poly.values import ValueViolation
 from polydl.scheduler.bounds import require_inside
+from polydl.scheduler.parameters import require_parameters
 from polydl.scheduler.queries import Answer, Queries
 from polydl.scheduler.redirection import changed_values, keeps_statements
 from polydl.scheduler.refusal import illegal, misread, not_applicable, refused
@@ -188,6 +189,7 @@ class Schedule(Queries):
         return schedule
 
     def _apply_one(self, t: Transform, explain: bool) -> Schedule:
+        require_parameters(t)
         try:
             tree, function = t.rewrite(self)
             tree = normalise(tree)

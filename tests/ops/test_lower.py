@@ -241,3 +241,15 @@ def test_nan_is_kept(op: str) -> None:
     result = interpret(lowered(op, [(2,)], (2,)), {"x0": np.array([np.nan, 1], np.float32)})["y"]
     assert np.isnan(result[0])
     assert np.isfinite(result[1])
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "wanted"),
+    [
+        ("LpNormalization", [np.nan, 2.0, 1.0], [np.nan, np.nan, np.nan]),
+        ("LpNormalization", [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_nan_in_norms(op: str, x: list[float], wanted: list[float]) -> None:
+    result = interpret(lowered(op, [(3,)], (3,)), {"x0": np.array(x, np.float32)})["y"]
+    np.testing.assert_array_equal(result, wanted)

@@ -18,6 +18,7 @@ from polydl.scheduler import (
     TRANSFORMS,
     Parallel,
     Schedule,
+    SetLayout,
     Split,
     Tile,
     Transform,
@@ -187,3 +188,21 @@ def test_functions_trees_and_schedules_are_values(case: Case) -> None:
     tree: Tree = copy.tree
     assert (function, tree) == (schedule.function, schedule.tree)
     assert len({schedule, again, copy}) == 1
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (Split("C.i", None), r"Split.factor cannot be None\n  why: it is a int"),  # type: ignore[arg-type]
+        (Split("C.i", True), r"Split.factor cannot be True"),
+        (Split(3, 4), r"Split.loop cannot be 3\n  why: it is a str"),  # type: ignore[arg-type]
+        (Tile(["C.i"], (4,)), r"it is a tuple of strs"),  # type: ignore[arg-type]
+        (Tile(("C.i",), (4.0,)), r"it is a tuple of ints"),  # type: ignore[arg-type]
+        (SetLayout("C", "row"), r"it is a Layout"),  # type: ignore[arg-type]
+        (Split, "is no transformation"),
+        (None, "None is no transformation"),
+    ],
+)
+def test_parameters_of_another_type_are_refused(transform: Any, message: str) -> None:
+    with pytest.raises(InvalidProgram, match=message):
+        Schedule.of(matmul().function).apply(transform)
