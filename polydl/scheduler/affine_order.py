@@ -89,7 +89,12 @@ def _sides(schedule: Schedule, statement: str, loops: tuple[str, ...]) -> tuple[
     found: list[TileSide] = []
     axes = [n for n in axes_by_depth(schedule.tree, statement) if n not in schedule.function.sizes]
     for loop in reversed(loops):
-        found.append(_side(loop, schedule.member(loop).expr(statement), axes, [s.iterator for s in found]))
+        member = schedule.member(loop)
+        if statement not in (s for s, _ in member.exprs):
+            raise NotApplicable(
+                f"loop {loop} is not around {statement}", next="name loops that are around `at`"
+            )
+        found.append(_side(loop, member.expr(statement), axes, [s.iterator for s in found]))
     return tuple(found)
 
 

@@ -221,6 +221,11 @@ def test_tiles_are_no_original_order() -> None:
         schedule.apply(Rebase("S2"))
 
 
+def test_tiles_are_separated_by_loops_around_them() -> None:
+    with pytest.raises(NotApplicable, match="loop i is not around S2"):
+        _alone().apply(SeparateTiles(("i",), at="S2.i"))
+
+
 def test_a_read_that_is_not_there() -> None:
     with pytest.raises(NotApplicable, match="different reads"):
         product().schedule().apply(Pack("x", "i", "S2", read=1))
