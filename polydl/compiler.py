@@ -176,6 +176,11 @@ def compile_function(
     Arrays are in storage order (the tensors' layouts; row-major unless they say otherwise).
     """
     machine = parse(target) if isinstance(target, str) else target
+    if not isinstance(what, Function | Schedule):
+        raise UsageError(
+            f"a {type(what).__name__} cannot be compiled",
+            next="give a Function (build() makes one), or a Schedule",
+        )
     schedule = what if isinstance(what, Schedule) else default_schedule(what, machine)
     in_place = bool(schedule.function.of_role(TensorRole.INOUT))
     return Module(compile_program(program_of(schedule), machine), threads=threads, in_place=in_place)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
+from typing import Any
 
 from polydl.dsl.einsum import contraction, pairs
 from polydl.dsl.expansion import Steps, expand_arg, expand_recurrence, expand_scan
@@ -21,6 +22,7 @@ from polydl.dsl.operators import Values, as_values
 from polydl.dsl.polyhedral import loads
 from polydl.dsl.ranges import closed
 from polydl.dsl.tensor import Layout, Tensor, TensorRole
+from polydl.dsl.wellformed import plain_name, require_arguments, require_wellformed
 from polydl.dtypes import F32, INDEX, DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Const, Expr, ExprLike, Load, Var, as_expr
@@ -34,7 +36,9 @@ class FunctionBuilder:
     """Collects tensors and computations and makes a `Function`. A name that is taken gets a number appended."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        if not isinstance(name, str):
+            raise InvalidProgram(f"{name!r} cannot name a function", next='FunctionBuilder("matmul")')
+        self.name: str = name
         self._sizes: list[str] = []
         self._tensors: dict[str, Tensor] = {}
         self._computations: dict[str, Computation] = {}
@@ -42,13 +46,13 @@ class FunctionBuilder:
 
     def sizes(self, names: str) -> tuple[Var, ...]:
         """Symbolic sizes, space separated."""
-        made = tuple(Var(n, INDEX) for n in names.split())
-        self._sizes += [v.name for v in made if v.name not in self._sizes]
+        made = tuple(Var(plain_name(n, "a size"), INDEX) for n in names.split())
+        self._sizes += [n for n in dict.fromkeys(v.name for v in made) if n not in self._sizes]
         return made
 
     def assume(self, condition: Expr) -> None:
         """A fact about the sizes (affine)."""
-        self._conditions.append(condition)
+        self._conditions.append(as_expr(condition))
 
     def input(
         self,
@@ -181,7 +185,16 @@ class FunctionBuilder:
 
     def build(self, outputs: Sequence[Tensor]) -> Function:
         """The finished function; `outputs` become its output tensors, in order."""
-        names = [t.name for t in outputs]
+        given: Sequence[Any] = outputs
+        names: list[str] = []
+        for t in given:
+            name = t.name if isinstance(t, Tensor) else repr(t)
+            if name not in self._tensors or name in names:
+                raise InvalidProgram(
+                    f"{name} cannot be an output of {self.name}",
+                    why="outputs are different tensors that were computed with this builder",
+                )
+            names.append(name)
         for name in names:
             if self._tensors[name].role is not TensorRole.TEMPORARY:
                 raise InvalidProgram(
@@ -190,13 +203,15 @@ class FunctionBuilder:
             self._tensors[name] = replace(self._tensors[name], role=TensorRole.OUTPUT)
         rest = [t for n, t in self._tensors.items() if n not in names]
         tensors = (*rest, *(self._tensors[n] for n in names))
-        return Function(
+        function = Function(
             self.name,
             tuple(self._sizes),
             tensors,
             tuple(self._computations.values()),
             tuple(self._conditions),
         )
+        require_wellformed(function)
+        return function
 
     def _define(
         self,
@@ -210,8 +225,13 @@ class FunctionBuilder:
     ) -> tuple[Tensor, ...]:
         outer = axes_of(extents, body, prefix="i")
         variables = [a.var for a in outer]
+        require_arguments(body, variables, f"the body of {names[0]}")
         result = body(*variables)
-        index = tuple(as_expr(x) for x in at(*variables)) if at is not None else tuple(variables)
+        index: tuple[Expr, ...] = tuple(variables)
+        if at is not None:
+            require_arguments(at, variables, f"at of {names[0]}")
+            places: Any = at(*variables)
+            index = tuple(as_expr(x) for x in (places if isinstance(places, tuple | list) else (places,)))
         values = as_values(result) if not isinstance(result, Reduce | Scan | Arg) else result.values
         if len(values) != len(names) or (into is not None and len(into) != len(names)):
             raise InvalidProgram(
@@ -223,7 +243,9 @@ class FunctionBuilder:
         read = [x for e in values for x in loads(e)]
         read += [Load(t.name, index, t.dtype) for t in into or () if len(index) == t.rank]
         axes = closed(names[0], (*outer, *inner), read, self._tensors)
-        conditions = _conjuncts(where(*variables)) if where is not None else []
+        if where is not None:
+            require_arguments(where, variables, f"where of {names[0]}")
+        conditions = _conjuncts(as_expr(where(*variables))) if where is not None else []
         match result:
             case Arg():
                 return (expand_arg(self, names[0], axes, len(outer), result, into, at, where, layout),)
@@ -296,6 +318,14 @@ class FunctionBuilder:
         layout: Layout | None,
     ) -> Tensor:
         unique = self._unique(name)
+        if not isinstance(dtype, DType):
+            raise InvalidProgram(
+                f"{dtype!r} is no element type of {unique}", next="one of polydl.dtypes: F32, I64, …"
+            )
+        if not isinstance(shape, tuple | list):
+            raise InvalidProgram(
+                f"the shape of {unique} is a {type(shape).__name__}", next="write a tuple: (N, 3)"
+            )
         tensor = Tensor(
             unique, dtype, tuple(as_expr(s) for s in shape), role, tuple(as_expr(x) for x in lower), layout
         )
@@ -303,7 +333,9 @@ class FunctionBuilder:
         return tensor
 
     def _unique(self, name: str) -> str:
-        base = "".join(ch if ch.isalnum() or ch == "_" else "_" for ch in name) or "t"
+        if not isinstance(name, str):
+            raise InvalidProgram(f"{name!r} cannot be the name of a tensor", next="give a text")
+        base = "".join(ch if ch.isascii() and (ch.isalnum() or ch == "_") else "_" for ch in name) or "t"
         base = base if not base[0].isdigit() else f"t{base}"
         candidate, n = base, 1
         while not self._free(candidate):

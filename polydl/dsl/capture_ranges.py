@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import ast
-from typing import Final
 
 from polydl.dsl.capture_functions import BUILTINS
 from polydl.dsl.capture_tree import Loop, simple
 from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Axis
+from polydl.dsl.wellformed import RESERVED
 from polydl.ir.expr import Expr, Var, as_expr
 
-__all__ = ["RESERVED", "loop_over"]
-
-RESERVED: Final = frozenset(  # words of isl's notation
-    (
-        "and", "or", "not", "exists", "implies", "true", "false", "mod", "floor", "floord", "ceild", "min", "max",
-        "infty", "infinity", "NaN", "rat",
-    )
-)  # fmt: skip
+__all__ = ["loop_over"]
 
 
 def loop_over(scope: Scope, node: ast.expr, name: str) -> tuple[Loop, Expr]:

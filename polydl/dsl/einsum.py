@@ -22,6 +22,8 @@ _DOTS = "..."
 
 def _parsed(spec: str, count: int) -> tuple[list[str], str]:
     """The subscripts of the operands and of the result, `.` for the ellipsis."""
+    if not isinstance(spec, str):
+        raise InvalidProgram(f"{spec!r} is no einsum", next="write letters, ... and ->, as in 'ij,jk->ik'")
     text = spec.replace(" ", "").replace(_DOTS, ".")
     given, arrow, result = text.partition("->")
     operands = given.split(",")

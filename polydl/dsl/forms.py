@@ -12,10 +12,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from polydl.dsl.function import Axis, Combiner, identity
 from polydl.dsl.operators import Operator, Values, as_values
+from polydl.dsl.wellformed import plain_name, require_arguments
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Const, Expr, ExprLike, Var, as_expr
 
@@ -41,8 +42,23 @@ class OpenAxis:
         return Var(self.name)
 
 
+class _Form:
+    """What a body gives as a whole. Arithmetic on it is refused with what to do instead."""
+
+    __slots__ = ()
+
+    def _refused(self, *_: object) -> NoReturn:
+        raise InvalidProgram(
+            f"a {type(self).__name__} is the whole body of a computation, not a part of an expression",
+            next='compute it first: s = f.compute("s", …), and use s[i] in the next computation',
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refused
+    __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = _refused
+
+
 @dataclass(frozen=True, slots=True)
-class Reduce:
+class Reduce(_Form):
     """All points of `axes` combined. `values`, and `init` where it is given, have one entry for each component."""
 
     op: str | Combiner
@@ -53,7 +69,7 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(_Form):
     """The points up to each point of `axis` (from it on: `reverse`) combined; without itself where `exclusive`."""
 
     op: str | Combiner
@@ -65,7 +81,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class Arg:
+class Arg(_Form):
     """The place of the extreme value (`op` max or min) over `axes`, counted in row-major order."""
 
     op: str
@@ -92,9 +108,10 @@ def reduce_over(
     """
     axes = axes_of(extents, body, prefix="r")
     variables = [a.var for a in axes]
+    require_arguments(body, variables, "the body of a reduction")
     values = as_values(body(*variables))
     operator = _operator(op, values)
-    conditions = (where(*variables),) if where is not None else ()
+    conditions = (as_expr(where(*variables)),) if where is not None else ()
     return Reduce(operator, axes, values, _start(operator, values, init), conditions)
 
 
@@ -154,7 +171,10 @@ def argmin_over(
 def _arg(op: str, extents: Extents, body: Callable[..., ExprLike], where: Callable[..., Expr] | None) -> Arg:
     axes = axes_of(extents, body, prefix="r")
     variables = [a.var for a in axes]
-    return Arg(op, axes, as_expr(body(*variables)), (where(*variables),) if where is not None else ())
+    require_arguments(body, variables, "the body of a reduction")
+    return Arg(
+        op, axes, as_expr(body(*variables)), (as_expr(where(*variables)),) if where is not None else ()
+    )
 
 
 def _operator(op: str | Operator, values: tuple[Expr, ...]) -> str | Combiner:
@@ -191,6 +211,14 @@ def axes_of(extents: Extents, body: Callable[..., object], prefix: str) -> tuple
         named = list(zip(_axis_names(body, len(extents), prefix), extents, strict=True))
     axes: list[Axis | OpenAxis] = []
     for name, extent in named:
+        plain_name(name, "an axis")
+        if name in {a.name for a in axes}:
+            raise InvalidProgram(f"two axes are called {name}", next="give each a name of its own")
+        if isinstance(extent, tuple) and len(extent) != 2:
+            raise InvalidProgram(
+                f"the range of axis {name} is {len(extent)} values",
+                next="write (lower, upper), or the extent",
+            )
         if extent is None:
             axes.append(OpenAxis(name))
             continue

@@ -37,7 +37,7 @@ from polydl.dsl.capture import (
 )
 from polydl.dsl.capture_arithmetic import combine
 from polydl.dsl.capture_bounds import prove_bounds, prove_set
-from polydl.dsl.capture_ranges import RESERVED, loop_over
+from polydl.dsl.capture_ranges import loop_over
 from polydl.dsl.capture_tree import Loop, Node, reduced_axes, sorted_axes, tree_of
 from polydl.dsl.capture_types import scalar_types
 from polydl.dsl.capture_updates import as_update
@@ -45,6 +45,7 @@ from polydl.dsl.capture_values import Scope
 from polydl.dsl.function import Also, Computation, Function, Reduction
 from polydl.dsl.polyhedral import loads
 from polydl.dsl.tensor import Tensor, TensorRole
+from polydl.dsl.wellformed import RESERVED
 from polydl.ir.expr import Binary, Expr, Unary, Var, as_expr, eq
 
 __all__ = ["Captured", "capture"]

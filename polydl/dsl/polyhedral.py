@@ -22,6 +22,7 @@ from polydl.ir.expr import (
     Var,
     walk,
 )
+from polydl.ir.printer import print_expr
 from polydl.poly import affine
 from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.model import Access, AccessKind, Box, Scop, Statement
@@ -125,7 +126,7 @@ def condition_text(e: Expr) -> str:
             pass
     raise InvalidProgram(
         "a condition of an iteration domain is not affine",
-        where=str(e),
+        where=print_expr(e),
         next="use polydl.select in the body instead",
     )
 

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from math import copysign
 from typing import Final, TypeAlias, assert_never
 
-from polydl.dtypes import BOOL, F32, INDEX, DType
+from polydl.dtypes import BOOL, INDEX, DType
 from polydl.errors import InvalidProgram
+from polydl.ir.numbers import type_of_number
 
 __all__ = [
     "BINARY_OPS", "COMPARISONS", "FUNCTIONS", "UNARY_OPS", "Binary", "Broadcast", "Call", "Cast", "Const",
@@ -282,8 +283,9 @@ def as_expr(value: ExprLike, dtype: DType | None = None) -> Expr:
     """`value` as an expression; a Python number becomes a constant of `dtype` (default: index, f32 or bool)."""
     if isinstance(value, _Operators):
         return value  # type: ignore[return-value]
+    natural = type_of_number(value)
     if dtype is None:
-        dtype = BOOL if isinstance(value, bool) else INDEX if isinstance(value, int) else F32
+        dtype = natural
     if dtype.is_float:
         return Const(float(value), dtype)
     if dtype == BOOL:
