@@ -21,6 +21,7 @@ from polydl.scheduler.recipes.products import (
     find_contraction,
     is_window_reduction,
 )
+from polydl.scheduler.recipes.siblings import fuse_siblings
 from polydl.scheduler.recipes.written import schedule_as_written
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
@@ -40,6 +41,7 @@ def default_schedule(function: Function, target: Target, *, reassociate: bool = 
         except (NotApplicable, IllegalSchedule, PolyhedralBlowup):
             continue
         done |= {s.name for s in (c.init, c.update, c.epilogue) if s is not None}
+    schedule = fuse_siblings(schedule, done & set(tiled), target)
     schedule = fuse_neighbours(schedule, keep_apart=done)
     schedule = place_locals(schedule)
     rest = [s.name for s in schedule.function.statements() if s.name not in done]

@@ -22,7 +22,7 @@ from polydl.vocabulary import Binding, Memory
 
 __all__ = [
     "collapse_contiguous", "fuse_neighbours", "inline_all", "keep_in_registers", "parallelise", "place_locals",
-    "privatise_rows", "vectorise",
+    "privatise_rows", "top_nests", "vectorise",
 ]  # fmt: skip
 
 _CHAINS = 4  # vectors in flight: independent accumulators, or copies of a short loop's body
@@ -103,7 +103,7 @@ def fuse_neighbours(schedule: Schedule, keep_apart: Iterable[str] = ()) -> Sched
     apart = frozenset(keep_apart)
     position = 0
     while True:
-        branches = _branches(schedule.tree)
+        branches = top_nests(schedule.tree)
         if position + 1 >= len(branches):
             return schedule
         first, second = branches[position], branches[position + 1]
@@ -119,7 +119,8 @@ def fuse_neighbours(schedule: Schedule, keep_apart: Iterable[str] = ()) -> Sched
             position = max(0, position - 1)  # what has grown may now share data with what came before
 
 
-def _branches(tree: Tree) -> tuple[Filter, ...]:
+def top_nests(tree: Tree) -> tuple[Filter, ...]:
+    """The nests of a tree, in order."""
     return tree.children if isinstance(tree, Sequence) else ()
 
 

@@ -116,6 +116,8 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
     ]
     if not reuse:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
+    if not reuse:
+        reuse = [a for a in outer if a != vector and _slides(update, a, r.axes)]
     pixels = () if vector in ragged else tuple(a for a in reversed(reuse) if a not in ragged)
     return Contraction(update, init, epilogue, outer, r.axes, vector, pixels)
 
@@ -126,6 +128,11 @@ def _reduces_rows(function: Function, load: Load, vector: str, reduced: tuple[st
     step = stride(tensor, load.index, vector)
     apart = step is None or abs(step) * tensor.dtype.bytes > LINE
     return apart and any(stride(tensor, load.index, a) == 1 for a in reduced)
+
+
+def _slides(update: StatementDef, axis: str, reduced: tuple[str, ...]) -> bool:
+    """Whether a window moves along `axis`: windows of neighbours overlap or lie side by side."""
+    return any(uses(i, axis) and any(uses(i, a) for a in reduced) for x in reads(update) for i in x.index)
 
 
 def _is_point(index: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
