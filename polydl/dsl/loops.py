@@ -264,7 +264,7 @@ class _Capture:
         )
         if isinstance(target, ast.Name) and once and self._names_a_constant(target.id):
             constant = self.scope.constant(value)
-            if constant is not None:
+            if constant is not None and (isinstance(constant, int | float) or not self.loops):
                 self.scope.arrays.pop(target.id, None)
                 self.scope.numbers[target.id] = constant
                 return
@@ -279,7 +279,7 @@ class _Capture:
         """Whether a scalar that is assigned here and nowhere else has this value wherever it is read."""
         tensor = self.scope.arrays.get(name)
         new = tensor is not None and tensor.role is TensorRole.TEMPORARY and name not in self.read
-        return new and not self.loops and not self.depth
+        return new and not self.depth
 
     def _assign_tuple(
         self, s: ast.stmt, targets: Sequence[ast.expr], values: Sequence[ast.expr] | None, nodes: list[Node]

@@ -304,7 +304,9 @@ def choices(f: "f32[N]", k: "i32[N]", h: "f16[N]", b: "bool[N]", x: "f64[N]") ->
     for i in range(N):
         f[i] = f[i] * (1.0 if i % 2 == 0 else -1.0) + (2 if i > 3 else 1.5)
         k[i] = (k[i] & 255) * (1 if f[i] > 0.0 else (2 if i < 7 else 3)) + (0 if b[i] else 1)
-        h[i] = (0.5 if b[i] else 0.25 if i > 2 else 0.125) * h[i]
+        half = 0.5
+        f[i] = f[i] - half
+        h[i] = (half if b[i] else 0.25 if i > 2 else 0.125) * h[i]
         b[i] = True if k[i] > 100 else False  # noqa: SIM210
         x[i] = (1.5 if i % 2 == 1 else 2.5) * k[i] + (1 if i > 3 else 2) / 2
 
