@@ -78,3 +78,70 @@ kernel f(inout C: f64[64]):
     C[63] = C[63] - C[v] * C[v + 8]"""
     text = print_kernel(Vectorize(parse("x86-64-avx512"))(parse_kernel(loop)))
     assert ("reduce_add" in text) == vectors
+
+
+_EDGE = """\
+kernel f(inout C: f64[N, M], in A: f64[N, K], in B: f64[K, M]) sizes(N, M, K):
+  for k in 0..K:
+    if M > 8:
+      C[0, ramp(8, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M] + A[0, k] where ramp(8, 1, 8) < M"""
+
+
+def test_what_is_masked_is_loaded_and_stored_once_under_its_conditions() -> None:
+    text = print_kernel(promote(parse_kernel(_EDGE)))
+    before, loop = text.split("for k")
+    assert "if M > 8:\n      C.kept[0, ramp(0, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M]" in before
+    inside, after = loop.rsplit("if M > 8", 1)
+    assert "C.kept[0, ramp(0, 1, 8)] = C.kept[0, ramp(0, 1, 8)] + A[0, k]\n" in inside
+    assert "C[0, ramp(8, 1, 8)] = C.kept[0, ramp(0, 1, 8)] where ramp(8, 1, 8) < M" in after
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("M > 8", "k > 8"),  # another condition in every iteration
+        ("M > 8", "A[0, 0] > 8.0"),  # one that memory decides
+        ("where ramp(8, 1, 8) < M]", "where ramp(8, 1, 8) < N]"),  # reads other lanes than it stores
+        ("+ A[0, k] where ramp(8, 1, 8) < M", "+ A[0, k] where ramp(8, 1, 8) < k"),  # other lanes every time
+    ],
+)
+def test_conditions_that_change_keep_places_in_memory(old: str, new: str) -> None:
+    assert "kept" in print_kernel(promote(parse_kernel(_EDGE)))
+    assert "kept" not in print_kernel(promote(parse_kernel(_EDGE.replace(old, new))))
+
+
+_TAIL = """\
+kernel f(inout C: f64[N, M], in A: f64[N, 8]) sizes(N, M):
+  if M > 0:
+    C[0, ramp(0, 1, 8)] = 0.0f64 where ramp(0, 1, 8) < M
+  if M > 8:
+    C[0, ramp(8, 1, 8)] = 0.0f64 where ramp(8, 1, 8) < M
+  if M > 0:
+    C[0, ramp(0, 1, 8)] = C[0, ramp(0, 1, 8) where ramp(0, 1, 8) < M] + A[0, 1] where ramp(0, 1, 8) < M
+  if M > 8:
+    C[0, ramp(8, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M] + A[0, 1] where ramp(8, 1, 8) < M"""
+
+
+def test_masked_places_are_kept_outside_of_loops_and_conditions_tested_once_for_all_updates() -> None:
+    text = print_kernel(promote(parse_kernel(_TAIL)))
+    updates = [x.strip() for x in text.splitlines() if "kept" in x or "if" in x][2:][-10:]
+    assert updates[:6] == [
+        "if M > 0:",
+        "C.kept[0, ramp(0, 1, 8)] = 0.0f64",
+        "C.kept[0, ramp(0, 1, 8)] = C.kept[0, ramp(0, 1, 8)] + A[0, 1]",
+        "if M > 8:",
+        "C.kept[1, ramp(0, 1, 8)] = 0.0f64",
+        "C.kept[1, ramp(0, 1, 8)] = C.kept[1, ramp(0, 1, 8)] + A[0, 1]",
+    ]
+
+
+def test_conditions_are_not_moved_past_what_another_buffer_stores() -> None:
+    other = _TAIL.replace("in A", "inout A").replace(
+        "  if M > 8:\n    C[0, ramp(8, 1, 8)] = 0",
+        "  A[0, 1] = 2.0f64\n  if M > 8:\n    C[0, ramp(8, 1, 8)] = 0",
+    )
+    text = print_kernel(promote(parse_kernel(other)))
+    assert "kept" in text
+    assert (
+        text.index("C.kept[0, ramp(0, 1, 8)] = 0.0") < text.index("A[0, 1] = 2.0") < text.index("] + A[0, 1]")
+    )

@@ -10,6 +10,7 @@ import math
 from typing import Final
 
 from polydl.codegen.llvm.builder import FunctionBuilder
+from polydl.codegen.llvm.extremes import x86_extreme
 from polydl.codegen.llvm.values import Value, boolean, floating, integer, register_type
 from polydl.dtypes import BOOL, F16, F32, F64, I32, DType
 from polydl.targets import Target
@@ -21,10 +22,6 @@ _FLOAT: Final = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _FCMP: Final = {"lt": "olt", "le": "ole", "eq": "oeq", "ne": "une", "gt": "ogt", "ge": "oge"}
 # x86's own minimum returns the second operand when either is NaN: two instructions short of the contract's, where
 # LLVM's `minimum` costs six. (bytes of vector, element) -> intrinsic suffix
-_X86_MINMAX: Final = {
-    (16, "f32"): "sse.{op}.ps", (32, "f32"): "avx.{op}.ps.256", (64, "f32"): "avx512.{op}.ps.512",
-    (16, "f64"): "sse2.{op}.pd", (32, "f64"): "avx.{op}.pd.256", (64, "f64"): "avx512.{op}.pd.512",
-}  # fmt: skip
 
 
 class Ops:
@@ -187,23 +184,12 @@ class Ops:
         # `x < y ? x : y` is y when either is NaN: one instruction, and all there is to do when x is a number.
         if b.constant is not None and not math.isnan(float(b.constant)):
             a, b = b, a
-        result = self._x86_extreme(op, a, b)
+        result = x86_extreme(self.b, self.target, op, a, b)
+        if result is None:
+            result = self.select(self.compare("lt" if op == "min" else "gt", a, b), a, b)
         if a.constant is not None and not math.isnan(float(a.constant)):
             return result
         return self.select(self.unordered(a), a, result)
-
-    def _x86_extreme(self, op: str, a: Value, b: Value) -> Value:
-        """x86's instruction: `b` where either operand is NaN."""
-        size = a.lanes * a.dtype.bytes
-        name = _X86_MINMAX.get((size, a.dtype.name))
-        needs = {16: "sse2", 32: "avx", 64: "avx512f"}.get(size, "")
-        if name is None or not self.target.has(needs):
-            return self.select(self.compare("lt" if op == "min" else "gt", a, b), a, b)
-        name = name.format(op=op)
-        extra = ("", "") if size < 64 else (", i32", ", i32 4")  # 4: the current rounding mode
-        self.b.declare(f"declare {a.type} @llvm.x86.{name}({a.type}, {a.type}{extra[0]})")
-        text = f"call {a.type} @llvm.x86.{name}({a.type} {a.text}, {a.type} {b.text}{extra[1]})"
-        return self.b.pure(text, (a, b), a.dtype, a.lanes)
 
     def _integer_division(self, op: str, a: Value, b: Value) -> Value:
         if b.constant is not None:
