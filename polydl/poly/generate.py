@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import islpy
 
@@ -28,9 +27,6 @@ def iterator_names(scop: Scop, depth: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{d}" for d in range(depth))
 
 
-@lru_cache(
-    maxsize=1
-)  # the loops of an automatic schedule are asked for twice: do they exist, and when it is lowered
 @guarded
 def generate(scop: Scop, tree: Tree) -> Node:
     """Loops that run every statement instance once, in the order of the tree (which must be verified).

@@ -294,6 +294,151 @@ def hessen(N: "size", A: "f64[N, N]", v: "f64[N]", w: "f64[N]"):
                 A[i, j] -= 0.001 * v[i] * w[j]
 
 
+def conv2d(
+    C: "size", K: "size", N: "size", X: "f32[C, N + 2, N + 2]", W: "f32[K, C, 3, 3]", Y: "f32[K, N, N]"
+):
+    for k in range(K):
+        for i in range(N):
+            for j in range(N):
+                Y[k, i, j] = 0.0
+                for c in range(C):
+                    for r in range(3):
+                        for s in range(3):
+                            Y[k, i, j] += X[c, i + r, j + s] * W[k, c, r, s]
+
+
+def depthwise(C: "size", N: "size", X: "f32[C, N + 2, N + 2]", W: "f32[C, 3, 3]", Y: "f32[C, N, N]"):
+    for c in range(C):
+        for i in range(N):
+            for j in range(N):
+                Y[c, i, j] = 0.0
+                for r in range(3):
+                    for s in range(3):
+                        Y[c, i, j] += X[c, i + r, j + s] * W[c, r, s]
+
+
+def soa4(Z: "size", A: "f32[4, 4, Z]", X: "f32[4, Z]", Y: "f32[4, Z]"):
+    for z in range(Z):
+        for i in range(4):
+            s = 0.0
+            for k in range(4):
+                s += A[i, k, z] * X[k, z]
+            Y[i, z] = s
+
+
+def batch3(Z: "size", A: "f32[Z, 3, 3]", X: "f32[Z, 3]", Y: "f32[Z, 3]"):
+    for z in range(Z):
+        for i in range(3):
+            Y[z, i] = 0.0
+            for k in range(3):
+                Y[z, i] += A[z, i, k] * X[z, k]
+
+
+def contract3(
+    I: "size", J: "size", K: "size", L: "size", A: "f64[I, L, K]", B: "f64[L, J]", C: "f64[I, J, K]"
+):
+    for i in range(I):
+        for j in range(J):
+            for k in range(K):
+                C[i, j, k] = 0.0
+                for l in range(L):
+                    C[i, j, k] += A[i, l, k] * B[l, j]
+
+
+def trsm_rhs(N: "size", M: "size", L: "f64[N, N]", B: "f64[N, M]"):
+    for j in range(M):
+        for i in range(N):
+            s = B[i, j]
+            for k in range(i):
+                s -= L[i, k] * B[k, j]
+            B[i, j] = s / L[i, i]
+
+
+def boxclamp(N: "size", M: "size", X: "f32[N, M]", Y: "f32[N, M]"):
+    for i in range(N):
+        for j in range(M):
+            Y[i, j] = 0.0
+            for r in range(max(0, i - 2), min(N, i + 3)):
+                for s in range(max(0, j - 2), min(M, j + 3)):
+                    Y[i, j] += X[r, s]
+
+
+def interp(N: "size", X: "f32[N, N]", Y: "f32[2 * N, 2 * N]"):
+    for i in range(N - 1):
+        for j in range(N - 1):
+            Y[2 * i, 2 * j] = X[i, j]
+            Y[2 * i + 1, 2 * j] = 0.5 * (X[i, j] + X[i + 1, j])
+            Y[2 * i, 2 * j + 1] = 0.5 * (X[i, j] + X[i, j + 1])
+            Y[2 * i + 1, 2 * j + 1] = 0.25 * (X[i, j] + X[i + 1, j] + X[i, j + 1] + X[i + 1, j + 1])
+
+
+def maxpool(C: "size", N: "size", X: "f32[C, 2 * N, 2 * N]", Y: "f32[C, N, N]"):
+    for c in range(C):
+        for i in range(N):
+            for j in range(N):
+                Y[c, i, j] = max(
+                    X[c, 2 * i, 2 * j],
+                    X[c, 2 * i + 1, 2 * j],
+                    X[c, 2 * i, 2 * j + 1],
+                    X[c, 2 * i + 1, 2 * j + 1],
+                )
+
+
+def lcs_ab(N: "size", M: "size", a: "i32[N]", b: "i32[M]", L: "i32[N + 1, M + 1]"):
+    for i in range(1, N + 1):
+        for j in range(1, M + 1):
+            L[i, j] = L[i - 1, j - 1] + 1 if a[i - 1] == b[j - 1] else max(L[i - 1, j], L[i, j - 1])
+
+
+def sepfilter(N: "size", M: "size", X: "f32[N, M]", T: "f32[N, M]", Y: "f32[N, M]", w: "f32[5]"):
+    for i in range(N):
+        for j in range(M):
+            if j >= 2 and j < M - 2:
+                T[i, j] = (
+                    w[0] * X[i, j - 2]
+                    + w[1] * X[i, j - 1]
+                    + w[2] * X[i, j]
+                    + w[3] * X[i, j + 1]
+                    + w[4] * X[i, j + 2]
+                )
+            else:
+                T[i, j] = X[i, j]
+    for i in range(N):
+        for j in range(M):
+            if i >= 2 and i < N - 2:
+                Y[i, j] = (
+                    w[0] * T[i - 2, j]
+                    + w[1] * T[i - 1, j]
+                    + w[2] * T[i, j]
+                    + w[3] * T[i + 1, j]
+                    + w[4] * T[i + 2, j]
+                )
+            else:
+                Y[i, j] = T[i, j]
+
+
+def softmax_rows(N: "size", M: "size", X: "f32[N, M]", Y: "f32[N, M]"):
+    for i in range(N):
+        m = -1e30
+        for j in range(M):
+            m = max(m, X[i, j])
+        s = 0.0
+        for j in range(M):
+            Y[i, j] = exp(X[i, j] - m)
+            s += Y[i, j]
+        for j in range(M):
+            Y[i, j] = Y[i, j] / s
+
+
+def knapsack(N: "size", W: "size", v: "f64[N]", D: "f64[N + 1, W]"):
+    for i in range(N):
+        for w in range(W):
+            if w >= 7:
+                D[i + 1, w] = max(D[i, w], D[i, w - 7] + v[i])
+            else:
+                D[i + 1, w] = D[i, w]
+
+
 PROGRAMS = (
     conv_dil,
     blur2,
@@ -324,4 +469,17 @@ PROGRAMS = (
     cond_update,
     gram,
     hessen,
+    conv2d,
+    depthwise,
+    soa4,
+    batch3,
+    contract3,
+    trsm_rhs,
+    boxclamp,
+    interp,
+    maxpool,
+    lcs_ab,
+    sepfilter,
+    softmax_rows,
+    knapsack,
 )

@@ -15,8 +15,13 @@ from polydl.ir.interpret import evaluate
 from tests.unseen.programs import PROGRAMS
 
 _SIZES: Final = (0, 1, 2, 5, 17, 40)
-_LARGEST: Final = {"tensor4": 5}  # more would run for seconds in Python
-_NEED_A_DIAGONAL: Final = {"backsolve", "upper_inv", "lu_unblocked_rect"}
+_LARGEST: Final = {
+    "tensor4": 5,
+    "conv2d": 5,
+    "contract3": 17,
+    "depthwise": 17,
+}  # more would run for seconds in Python
+_NEED_A_DIAGONAL: Final = {"backsolve", "upper_inv", "lu_unblocked_rect", "trsm_rhs"}
 
 
 def _arguments(program: Callable[..., Any], size: int) -> dict[str, Any]:

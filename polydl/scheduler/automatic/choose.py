@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
-from polydl import poly
 from polydl.dsl.function import Function
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup, UsageError
@@ -23,6 +22,7 @@ from polydl.scheduler.automatic.columns import column_panels
 from polydl.scheduler.automatic.contractions import contractions
 from polydl.scheduler.automatic.distribution import distributed_loops
 from polydl.scheduler.automatic.orders import orders
+from polydl.scheduler.automatic.outer_vectors import outer_vectors
 from polydl.scheduler.automatic.plain import plain_loops
 from polydl.scheduler.automatic.predict import least_time, predicted_time
 from polydl.scheduler.automatic.ready import ready_updates
@@ -46,6 +46,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
     contractions,
     register_tiles,
     row_streams,
+    outer_vectors,
     blocked,
     ready_updates,
     column_panels,
@@ -88,7 +89,6 @@ def optimize(
         best = schedule_as_written(function, target, reassociate=reassociate)
     plain = Schedule.of(function, reassociate=reassociate)
     best = _shared_or_not(plain, best, target)
-    better = [best]  # each than those before it
     least = _MARGIN * predicted_time(best, target)
     enough = _ENOUGH * least_time(best, target, [s.name for s in function.statements()])
     for candidate in candidates(function, target, reassociate=reassociate, operations=operations):
@@ -96,22 +96,10 @@ def optimize(
             continue
         time = predicted_time(candidate, target)
         if time < least:
-            better.append(candidate)
-            least = time
+            best, least = candidate, time
         if time <= enough:
             break
-    while len(better) > 1 and not _has_loops(better[-1]):
-        better.pop()
-    return _shared_or_not(plain, better[-1], target)
-
-
-def _has_loops(schedule: Schedule) -> bool:
-    """Whether isl finds the loops of an order within its budget; of one in a hundred of random programs it did not."""
-    try:
-        poly.generate(schedule.scop, schedule.tree)
-    except PolyhedralBlowup:
-        return False
-    return True
+    return _shared_or_not(plain, best, target)
 
 
 def _shared_or_not(plain: Schedule, best: Schedule, target: Target) -> Schedule:

@@ -15,7 +15,7 @@ from typing import Final
 
 from polydl.dsl.function import StatementDef
 from polydl.dsl.polyhedral import to_affine
-from polydl.ir.expr import Binary, Expr
+from polydl.ir.expr import Binary, Expr, Var
 from polydl.poly.affine import Affine, Atom, FloorDiv, Mod, dim
 from polydl.poly.model import Scop
 from polydl.poly.paths import Path
@@ -29,10 +29,13 @@ _OTHERWISE: Final = 500.0  # of a size that is the extent of no tensor (numbers 
 
 
 @lru_cache(maxsize=64)
-def typical_sizes(scop: Scop, temporary: frozenset[str] = frozenset()) -> Mapping[str, float]:
+def typical_sizes(
+    scop: Scop, temporary: frozenset[str] = frozenset(), conditions: tuple[Expr, ...] = ()
+) -> Mapping[str, float]:
     """A typical value of each symbolic size: the more dimensions its tensors have, the smaller.
 
-    `temporary` tensors say nothing of sizes: transformations make them, with dimensions for tiles and windows.
+    `temporary` tensors say nothing of sizes: transformations make them, with dimensions for tiles and windows. Where
+    `conditions` say that a size is a sum of others, its value is: no domain has instances at sizes that break one.
     """
     sizes = dict.fromkeys(scop.parameters, (_OTHERWISE, 0))
     for name, box in scop.tensors:
@@ -42,7 +45,14 @@ def typical_sizes(scop: Scop, temporary: frozenset[str] = frozenset()) -> Mappin
         for size in {n for e in box.upper for n in e.names()}:
             if size in sizes and rank > sizes[size][1]:
                 sizes[size] = (_BY_RANK.get(rank, 50.0), rank)
-    return {name: value for name, (value, _) in sizes.items()}
+    found = {name: value for name, (value, _) in sizes.items()}
+    for c in conditions:
+        match c:
+            case Binary(op="eq", a=Var(name=name), b=b) if name in found and (e := to_affine(b)) is not None:
+                found[name] = _value(e, found)
+            case _:
+                continue
+    return found
 
 
 def axis_extents(s: StatementDef, sizes: Mapping[str, float]) -> dict[str, float]:

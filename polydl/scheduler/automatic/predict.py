@@ -80,7 +80,7 @@ def least_time(schedule: Schedule, target: Target, statements: Collection[str]) 
 def _sizes(schedule: Schedule) -> Mapping[str, float]:
     """Typical sizes: the same for all schedules of a program, whatever temporary storage they have."""
     temporary = frozenset(t.name for t in schedule.function.of_role(TensorRole.TEMPORARY))
-    return typical_sizes(schedule.scop, temporary)
+    return typical_sizes(schedule.scop, temporary, schedule.function.conditions)
 
 
 @dataclass(frozen=True, slots=True)

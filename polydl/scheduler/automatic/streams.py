@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from polydl.dsl.polyhedral import to_affine
+from polydl.poly.affine import dim
 from polydl.poly.tree import Band, Tree, children, walk
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part, innermost_bands
 from polydl.scheduler.jam import UnrollAndJam
+from polydl.scheduler.motion import Shift
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.recipes.written import parallel, vectorised
 from polydl.scheduler.schedule import Schedule
@@ -50,9 +53,29 @@ def row_streams(schedule: Schedule, part: Part, target: Target) -> Iterator[Sche
 
 
 def jammed(schedule: Schedule, row: str, count: int) -> Schedule | None:
-    """`count` iterations of a loop in flight in the loops below it; None where that is illegal."""
+    """`count` iterations of a loop in flight in the loops below it; None where that is illegal.
+
+    Where the tile that sticks out at the beginning must stay the first one (rows that wait for those before), tiles are
+    counted from there, so that none does.
+    """
     several = attempt(schedule, UnrollAndJam(row, count))
-    return None if several is None else attempt(several, SeparateTiles((f"{row}.o",))) or several
+    if several is None:
+        return None
+    whole = attempt(several, SeparateTiles((f"{row}.o",)))
+    begin = _begin(schedule, row)
+    if whole is None and begin:
+        moved = (Shift(s, row, -begin) for s, _ in schedule.member(row).exprs)
+        whole = attempt(schedule, *moved, UnrollAndJam(row, count), SeparateTiles((f"{row}.o",)))
+    return whole or several
+
+
+def _begin(schedule: Schedule, loop: str) -> int:
+    """The first iteration of a loop, where that is one number for all of its statements; else 0."""
+    found = set()
+    for name, time in schedule.member(loop).exprs:
+        lower = [to_affine(a.lower) for a in schedule.statement(name).axes if time == dim(a.name)]
+        found.add(lower[0].constant if lower and lower[0] is not None and lower[0].is_constant else 0)
+    return found.pop() if len(found) == 1 else 0
 
 
 def shared_out(schedule: Schedule, part: Part, target: Target) -> Schedule:

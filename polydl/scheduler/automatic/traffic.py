@@ -15,6 +15,7 @@ from typing import Final
 
 from polydl.dsl.polyhedral import from_affine
 from polydl.dsl.tensor import Tensor
+from polydl.ir.expr import Const
 from polydl.poly.affine import Affine, FloorDiv, Mod
 from polydl.poly.model import Access, AccessKind
 from polydl.poly.paths import Position
@@ -45,6 +46,7 @@ class Reference:
     """An access of a statement: `subscripts[d]` as coefficients of axes, without what is constant.
 
     `around`: so many coordinates are outside of the tensor's storage; each of their iterations uses the same memory.
+    `rows[d]`: elements from one index of dimension d to the next in row-major storage, 0 where a size decides.
     """
 
     tensor: str
@@ -54,6 +56,7 @@ class Reference:
     written: bool
     near: frozenset[str] = frozenset()  # axes with neighbours close together in the tensor's own layout
     around: int = 0
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,23 @@ def reference(access: Access, tensor: Tensor, around: int = 0) -> Reference:
         written,
         _near(access, tensor),
         around,
+        _rows(tensor),
     )
 
 
+def _rows(tensor: Tensor) -> tuple[int, ...]:
+    found: list[int] = []
+    step = 1
+    for extent in reversed(tensor.shape):
+        found.append(step)
+        step *= int(extent.value) if isinstance(extent, Const) else 0
+    return tuple(reversed(found))
+
+
 def _near(access: Access, tensor: Tensor) -> frozenset[str]:
-    """The axes along which a layout other than row-major (panels of packed operands) keeps neighbours close."""
+    """The axes whose neighbours are close together: panels of packed operands, rows of few elements."""
     subscripts = [e for e in access.subscripts if e is not None]
-    if tensor.layout is None or len(subscripts) < len(access.subscripts):
+    if len(subscripts) < len(access.subscripts):
         return frozenset()
     index = tuple(map(from_affine, subscripts))
     steps = {axis: stride(tensor, index, axis) for e in subscripts for axis in e.names()}
@@ -149,12 +162,19 @@ class _Region:
     written: bool
     contiguous: bool
     most: float
+    rows: tuple[int, ...]
 
     def lines(self, line: int) -> float:
+        """Rows shorter than a line share it with their neighbours, also where only a part of each is touched."""
         widths = [high - low + 1 for low, high in zip(self.low, self.high, strict=True)]
         if not widths:
             return 1.0
-        return prod(widths[:-1]) * max(1.0, widths[-1] * self.element / line)
+        ways = [
+            prod(widths[:d]) * max(1.0, widths[d] * step * self.element / line)
+            for d, step in enumerate(self.rows)
+            if step
+        ]
+        return min(ways)
 
 
 def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
@@ -177,7 +197,7 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
             old = found.get(key)
             count = prod(b - a + 1 for a, b in zip(low, high, strict=True))
             if old is None:
-                found[key] = _Region(low, high, r.element, r.written, ordered, count)
+                found[key] = _Region(low, high, r.element, r.written, ordered, count, r.rows)
             else:
                 old.low = [min(a, b) for a, b in zip(old.low, low, strict=True)]
                 old.high = [max(a, b) for a, b in zip(old.high, high, strict=True)]
