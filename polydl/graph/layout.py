@@ -34,6 +34,7 @@ from polydl.graph.placement import (
     storage_shape,
 )
 from polydl.graph.sharing import find_slices, is_free, root_of, with_offsets
+from polydl.ops.convolution import padding_read
 from polydl.ops.windows import windows
 
 __all__ = [
@@ -278,7 +279,8 @@ def _halos(
 
 def _reach(graph: Graph, node: Node) -> Halo:
     x, w = graph.values[node.inputs[0]], graph.values[node.inputs[1]]
-    return tuple(v.reach for v in windows(op_node(graph, node), x.shape[2:], w.shape[2:]))
+    view = windows(op_node(graph, node), x.shape[2:], w.shape[2:])
+    return padding_read(view, node.integer("group", 1), w.shape[1])
 
 
 def _wider(a: Halo | None, b: Halo) -> Halo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "depthwise, surplus channels": ((1, 36, 28, 28), (36, 1, 3, 3), {"group": 36, "pads": [1, 1, 1, 1]}),
     "depthwise strided": ((1, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "strides": [2, 2]}),
     "of sequences": ((1, 24, 100), (48, 24, 1), {}),
+    "narrow": ((1, 32, 7, 7), (32, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "narrow strided": ((2, 20, 14, 13), (32, 20, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    "narrow, tall windows": ((1, 16, 7, 6), (16, 16, 7, 3), {"pads": [3, 1, 3, 1]}),
+    "narrow, far taps": ((1, 16, 5, 5), (32, 16, 3, 3), {"dilations": [2, 2], "pads": [2, 2, 2, 2]}),
+    "all rows in one tile": ((1, 16, 4, 4), (16, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "two tiles of rows": ((1, 16, 4, 4), (32, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "padding alone under some rows": ((1, 16, 3, 3), (16, 16, 2, 2), {"pads": [3, 1, 3, 1]}),
 }
 
 
@@ -32,14 +40,17 @@ def values(*shape: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-def network(name: str) -> onnx.ModelProto:
+def network(name: str, alone: bool = False) -> onnx.ModelProto:
+    """The convolution with a bias, rectified; or `alone`."""
     x, w, attributes = CASES[name]
+    if alone:
+        return model([node("Conv", ["x", "w"], ["y"], **attributes)], {"x": x}, constants={"w": values(*w)})
     nodes = [node("Conv", ["x", "w", "b"], ["v"], **attributes), node("Relu", ["v"], ["y"])]
     return model(nodes, {"x": x}, constants={"w": values(*w), "b": values(w[0])})
 
 
-def loops_of(name: str, folder: Path) -> str:
-    onnx.save(network(name), folder / "model.onnx")
+def loops_of(name: str, folder: Path, alone: bool = False) -> str:
+    onnx.save(network(name, alone), folder / "model.onnx")
     return stages(folder / "model.onnx", "loops", target="x86-64-avx512")
 
 
@@ -47,8 +58,9 @@ def loops_of(name: str, folder: Path) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_results(name: str, threads: int) -> None:
     inputs = {"x": values(*CASES[name][0])}
-    found = outputs(network(name), inputs, threads=threads)
-    assert_equal_outputs(found, reference(network(name), inputs))
+    for alone in (False, True):
+        found = outputs(network(name, alone), inputs, threads=threads)
+        assert_equal_outputs(found, reference(network(name, alone), inputs))
 
 
 def test_what_a_stride_skips_is_left_out_where_many_filters_read_the_rest(tmp_path: Path) -> None:
@@ -67,3 +79,19 @@ def test_nothing_is_packed_where_that_does_not_pay(name: str, tmp_path: Path) ->
 def test_results_are_copied_while_they_are_near(name: str, tile: str, tmp_path: Path) -> None:
     """One row of 32 filters; the whole picture of 16 channels, which is small enough."""
     assert f"local f32{tile}" in loops_of(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sums_are_vectors_of_filters_in_registers(name: str, tmp_path: Path) -> None:
+    """Whether something follows the convolution or not: row-major results are copied out of blocks of 16."""
+    for alone in (False, True):
+        loops = loops_of(name, tmp_path, alone)
+        assert re.search(r"alloc \w+: register f32\[.*16\]", loops), loops
+
+
+def test_taps_on_padding_are_left_out_of_tiles_of_several_rows(tmp_path: Path) -> None:
+    """Who takes part is asked outside of the steps."""
+    lines = [line.strip() for line in loops_of("narrow", tmp_path).splitlines()]
+    conditions = [k for k, line in enumerate(lines) if line.startswith("if ")]
+    assert [lines[k] for k in conditions] == ["if h.o == 0:"]
+    assert lines[conditions[0] + 1].startswith("for c.o")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polydl.dsl.function import StatementDef
+from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.polyhedral import loads
 from polydl.dsl.tensor import Tensor
 from polydl.errors import IllegalSchedule, NotApplicable, PolyhedralBlowup
@@ -12,7 +12,9 @@ from polydl.ir.simplify import linear
 from polydl.poly.tree import Band, Tree, members, walk
 from polydl.scheduler.schedule import Schedule, Transform
 
-__all__ = ["attempt", "copies", "extent", "innermost_band", "loops_of", "reads", "run", "stride", "uses"]
+__all__ = [
+    "attempt", "copies", "extent", "innermost_band", "leaves_blocks", "loops_of", "reads", "run", "stride", "uses",
+]  # fmt: skip
 
 
 def attempt(schedule: Schedule, *transforms: Transform) -> Schedule | None:
@@ -41,6 +43,12 @@ def loops_of(schedule: Schedule, statement: str) -> list[str]:
         if isinstance(node, Band):
             found += [m.name for m in node.members if any(s == statement for s, _ in m.exprs)]
     return found
+
+
+def leaves_blocks(function: Function, source: str, target: str, value: Expr) -> bool:
+    """Whether `target = value` only writes row by row what `source` has in blocks: that is computed block by block."""
+    blocked, rows = function.tensor(source).layout, function.tensor(target).layout
+    return blocked is not None and rows is None and isinstance(value, Load) and value.buffer == source
 
 
 def innermost_band(tree: Tree, statement: str) -> Band | None:

@@ -18,9 +18,10 @@ from math import prod
 from polydl.dsl.function import StatementDef
 from polydl.dsl.tensor import Layout, TensorRole, numbers
 from polydl.ir.expr import Load
+from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Fuse, Reorder, Split
-from polydl.scheduler.partition import Separate
+from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.recipes.common import attempt, copies, extent, loops_of, reads
 from polydl.scheduler.recipes.generic import vectorise
 from polydl.scheduler.recipes.movement import transpose_tiles
@@ -112,7 +113,8 @@ def _tile_nest(
     heads: list[list[str]] = []  # per statement the outer loops
     unrolled: list[str] = []
     vectors: list[str] = []
-    innermost = ""
+    innermost = steps = ""
+    taps: list[str] = []  # loops over reduced axes in conditions on the rows
     for s in (c.init, c.update, c.epilogue):
         if s is None:
             continue
@@ -120,7 +122,8 @@ def _tile_nest(
         reduced: list[str] = []
         if s is c.update:
             schedule, reduced = _reduction_loops(schedule, c, loops[len(c.outer) :])
-            innermost = reduced[-1]
+            innermost, steps = reduced[-1], reduced[0]
+            taps = [x for a, x in zip(c.reduced, loops[len(c.outer) :], strict=True) if a in c.ragged]
         loop = dict(zip(c.outer, loops, strict=False))
         schedule = schedule.apply(*(Split(loop[a], size) for a, size in sizes.items()))
         blocks = [f"{loop[a]}.o" for a in sizes]
@@ -157,6 +160,8 @@ def _tile_nest(
         if axis in factors:
             for copy in copies(schedule, name):
                 schedule = attempt(schedule, Separate(copy)) or schedule
+    if rows in c.ragged and rows in factors:
+        schedule = _separate_rows(schedule, heads[0][-2], steps, taps)
     tensor = schedule.function.tensor(c.update.target)
     if tensor.role is TensorRole.TEMPORARY:
         schedule = schedule.apply(Local(tensor.name, tuple(copies(schedule, heads[0][-1])), Memory.REGISTER))
@@ -180,6 +185,24 @@ def _tile_nest(
         whole = list(zip(heads[0], order, strict=True))
         staged = _staged_copy(schedule, c.epilogue, c.outer, whole, factors, target)
         schedule = staged or schedule
+    return schedule
+
+
+def _separate_rows(schedule: Schedule, rows: str, steps: str, taps: list[str]) -> Schedule:
+    """The steps in which every row of a register tile takes part apart from the others.
+
+    before:  band(…, h.o, band(c.o, r, …, h.i))
+    after:   band(…, h.o, sequence(where all of h.i takes part: band(c.o, r, …, h.i), else: band(c.o', r', …, h.i')))
+    The others are cut at each of the `taps` on which it depends who takes part: for one tap that is one tile, and its
+    condition is asked once, outside of the steps.
+    """
+    apart = attempt(schedule, SeparateTiles((rows,), steps))
+    schedule = apart or schedule
+    for tap in taps:
+        for copy in copies(schedule, tap)[1 if apart else 0 :]:
+            first, last = schedule.member_range(copy) or (0, 0)
+            for at in range(last, first, -1):
+                schedule = schedule.apply(IndexSetSplit(copy, at))
     return schedule
 
 

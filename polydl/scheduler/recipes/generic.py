@@ -14,7 +14,16 @@ from polydl.scheduler.bindings import Parallel, Vectorize
 from polydl.scheduler.compute import Inline, Privatize
 from polydl.scheduler.loops import Collapse, Fuse, Reorder, Split
 from polydl.scheduler.partition import Separate
-from polydl.scheduler.recipes.common import attempt, extent, innermost_band, loops_of, reads, run, stride
+from polydl.scheduler.recipes.common import (
+    attempt,
+    extent,
+    innermost_band,
+    leaves_blocks,
+    loops_of,
+    reads,
+    run,
+    stride,
+)
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local, SetMemory
 from polydl.targets import Target
@@ -44,19 +53,13 @@ def _worth_inlining(function: Function, c: Computation) -> bool:
     uses = 0
     for other in function.computations:
         count = sum(1 for x in walk(other.value) if isinstance(x, Load) and x.buffer == c.target)
-        if count and _leaves_blocks(function, c, other):
+        if count and other.reduction is None and leaves_blocks(function, c.target, other.target, other.value):
             return False
         if count and other.reduction is not None:
             reused = len(other.axes) > len(c.axes)  # each element would be computed again and again
             count = 2 if reused and not _is_cheap(c) else count
         uses += count
     return uses == 1 or (uses > 1 and _is_cheap(c))
-
-
-def _leaves_blocks(function: Function, c: Computation, copy: Computation) -> bool:
-    """Whether `copy` only writes the blocked result of `c` row by row: `c` is computed in the order of its blocks."""
-    blocked, rows = function.tensor(c.target).layout, function.tensor(copy.target).layout
-    return blocked is not None and rows is None and copy.reduction is None and isinstance(copy.value, Load)
 
 
 def _is_cheap(c: Computation) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 from polydl.dsl.function import Axis, Computation, Function, StatementDef
 from polydl.dsl.tensor import TensorRole, numbers
-from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
+from polydl.dtypes import BOOL
+from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr, substitute
+from polydl.ir.simplify import linear, simplify
 from polydl.scheduler.compute import Accumulate
-from polydl.scheduler.recipes.common import attempt, reads, stride, uses
+from polydl.scheduler.recipes.common import attempt, leaves_blocks, reads, stride, uses
 from polydl.scheduler.schedule import Schedule
 
 __all__ = [
@@ -22,12 +26,13 @@ __all__ = [
 ]
 
 LINE = 64  # bytes of a cache line
+_MOST_TAPS = 4096  # points of reduced axes looked at
 _LEAST_LANES = 4  # shorter vectors do not pay for the tile around them
 
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """A reduction whose result one element-wise statement consumes; axis names are those of the reduction."""
+    """A reduction, and the element-wise statement that alone consumes its result; axis names are the reduction's."""
 
     update: StatementDef
     init: StatementDef | None
@@ -35,9 +40,8 @@ class Contraction:
     outer: tuple[str, ...]  # output axes in order
     reduced: tuple[str, ...]
     vector: str
-    pixels: tuple[
-        str, ...
-    ]  # along which the vector operand is reused, innermost first; without those that conditions bound
+    pixels: tuple[str, ...]  # along which the vector operand is reused, innermost first
+    ragged: frozenset[str]  # axes that conditions bound; never the innermost of the pixels
 
 
 def is_window_reduction(c: Computation) -> bool:
@@ -89,12 +93,11 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
         return None
     target = function.tensor(computation.target)
     epilogue = None
-    if target.role is TensorRole.TEMPORARY:
-        readers = [
-            s
-            for s in statements.values()
-            if s.name != name and any(x.buffer == target.name for x in reads(s))
-        ]
+    readers = [
+        s for s in statements.values() if s.name != name and any(x.buffer == target.name for x in reads(s))
+    ]
+    whole = any(leaves_blocks(function, target.name, s.target, s.value) for s in readers)
+    if target.role is TensorRole.TEMPORARY and not whole:
         if len(readers) != 1 or readers[0].op is not None or readers[0].conditions:
             return None
         epilogue = readers[0]
@@ -118,8 +121,38 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
     if not reuse:
         reuse = [a for a in outer if a != vector and _slides(update, a, r.axes)]
-    pixels = () if vector in ragged else tuple(a for a in reversed(reuse) if a not in ragged)
-    return Contraction(update, init, epilogue, outer, r.axes, vector, pixels)
+    pixels: tuple[str, ...] = ()
+    for a in reversed(reuse) if vector not in ragged else ():
+        if a not in ragged or (len(pixels) == 1 and _bounded_at_one_end(computation, a, r.axes)):
+            pixels += (a,)
+    return Contraction(update, init, epilogue, outer, r.axes, vector, pixels, frozenset(ragged))
+
+
+def _bounded_at_one_end(c: Computation, rows: str, reduced: tuple[str, ...]) -> bool:
+    """Whether conditions leave, for each point of the reduced axes they mention, all rows but some at one end: of the
+    tiles of rows one at most then is partial."""
+    conditions = [e for e in c.conditions if uses(e, rows)]
+    span = {a.name: numbers((a.lower, a.upper)) for a in c.axes}
+    taps = [a for a in reduced if any(uses(e, a) for e in conditions)]
+    names = {rows, *taps}
+    for e in conditions:
+        affine = isinstance(e, Binary) and e.op in ("lt", "le", "gt", "ge") and linear(e.a - e.b, names)
+        if not affine or any(a.name not in names and uses(e, a.name) for a in c.axes):
+            return False
+    if prod(high - low for low, high in (span[a] for a in taps)) > _MOST_TAPS:
+        return False
+
+    def holds(row: int, point: tuple[int, ...]) -> bool:
+        at: dict[str, Expr] = {
+            rows: as_expr(row),
+            **{a: as_expr(i) for a, i in zip(taps, point, strict=True)},
+        }
+        return all(simplify(substitute(e, at)) == Const(True, BOOL) for e in conditions)
+
+    first, last = span[rows][0], span[rows][1] - 1
+    return all(
+        holds(first, point) or holds(last, point) for point in product(*(range(*span[a]) for a in taps))
+    )
 
 
 def _reduces_rows(function: Function, load: Load, vector: str, reduced: tuple[str, ...]) -> bool:
