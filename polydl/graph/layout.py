@@ -189,8 +189,10 @@ def _blockable(graph: Graph, group: Group, block: int, blocked: set[str]) -> boo
         case "Conv" | "ConvTranspose" if depthwise(graph, anchor):
             wanted = data[0] in blocked
         case "Conv" | "ConvTranspose":
-            # Below half a block, more lanes would be idle than busy.
-            wanted = 2 * channels >= block and (anchor.integer("group", 1) == 1 or not surplus)
+            # Below half a block, more lanes would be idle than busy. That is better than lanes of pixels, though, where
+            # neighbouring pixels lie a block apart.
+            fits = 2 * channels >= block
+            wanted = (fits or data[0] in blocked) and (anchor.integer("group", 1) == 1 or not surplus)
         case "Concat" | "Split":
             axis = anchor.integer("axis") % len(out.shape)
             parts = anchor.inputs if anchor.op_type == "Concat" else anchor.outputs

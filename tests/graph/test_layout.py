@@ -118,12 +118,20 @@ def test_a_blocked_result_that_others_read_is_copied_apart() -> None:
 
 
 def test_narrow_convolutions_are_not_blocked() -> None:
-    _, _, layouts = chosen(
-        [node("Conv", ["x", "w"], ["a"]), node("Abs", ["a"], ["y"])],
-        {"x": [1, 3, 4, 4]},
-        {"w": ones(1, 3, 1, 1)},
-    )
-    assert layouts.of("a") == Placement()
+    """Of plain values: there neighbouring pixels are neighbours."""
+    nodes = [node("Conv", ["x", "w"], ["a"]), node("Abs", ["a"], ["y"])]
+    _, _, layouts = chosen(nodes, {"x": [1, 3, 4, 4]}, {"w": ones(1, 3, 1, 1)})
+    assert layouts.of("y_inner") == Placement()
+
+
+def test_narrow_convolutions_of_blocked_values_are_blocked() -> None:
+    """Vectors of pixels would be gathered from places a block apart."""
+    nodes = [node("Conv", ["x", "w"], ["a"]), node("Conv", ["a", "v"], ["y"])]
+    constants = {"w": ones(8, 3, 1, 1), "v": ones(1, 8, 3, 3)}
+    _, groups, layouts = chosen(nodes, {"x": [1, 3, 6, 6]}, constants)
+    assert layouts.of("a") == layouts.of("y_inner") == Placement(4)
+    assert layouts.of("y") == Placement()
+    assert [n.op_type for n in groups[-1].nodes] == ["Conv", "Identity"]
 
 
 def test_surplus_lanes_need_operands_that_have_them() -> None:
