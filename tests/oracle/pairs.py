@@ -155,9 +155,21 @@ def names() -> tuple[str, ...]:
 
 
 def pair(seed: int, number: int, tally: Tally) -> Pair | None:
-    """The pair of a number; None where nothing fits in many attempts. Raises `Misjudged`."""
+    """The pair of a number; None where no transformation fits in many attempts. Raises `Misjudged`.
+
+    The number says which transformation; where that does not fit, those that come after it are tried.
+    """
     r = Random(f"{seed}:{number}")
-    name = names()[number % len(names())]
+    first = number % len(names())
+    for name in dict.fromkeys((*names()[first:], *names()[:first])):
+        found = _pair_of(name, r, tally, f"seed {seed}, pair {number}")
+        if found is not None:
+            return found
+    return None
+
+
+def _pair_of(name: str, r: Random, tally: Tally, where: str) -> Pair | None:
+    """A pair of some program and a transformation of class `name`."""
     tries = _TRIES if name not in ALWAYS_LEGAL and r.random() < _SOUGHT else 1
     for _ in range(_ATTEMPTS):
         try:
@@ -174,7 +186,7 @@ def pair(seed: int, number: int, tally: Tally) -> Pair | None:
                 tally.unfit[name] += step is None
                 break
             tried.add(step)
-            found = _judged(ground, step, tally, f"seed {seed}, pair {number}")
+            found = _judged(ground, step, tally, where)
             if found is None:
                 continue
             tries -= 1
