@@ -80,10 +80,16 @@ def _condition(
     parts = []
     for piece in body.split(";"):
         listed, _, constraints = piece.partition(":")
-        if listed.strip() != f"[{', '.join(places)}]" or re.search(r"exists|mod|floor", constraints):
+        if re.search(r"exists|mod|floor", constraints):
             raise NotApplicable("the condition of a full tile is no conjunction of affine inequalities")
-        parts.append(f"({constraints.strip()})" if constraints.strip() else "1 = 1")
-    condition = _TIMES.sub(r"\1*\2", " or ".join(parts))
+        values = listed.strip().removeprefix("[").removesuffix("]").split(",")
+        fixed = [  # isl lists the value of a dimension that has one alone: `[x, 1]`, `[x, y = x]`
+            f"{place} = {value.split('=')[-1].strip()}"
+            for place, value in zip(places, values, strict=True)
+            if value.strip() != place
+        ]
+        parts.append(" and ".join(x for x in (*fixed, constraints.strip()) if x) or "1 = 1")
+    condition = _TIMES.sub(r"\1*\2", " or ".join(f"({x})" for x in parts))
     for iterator, place in zip(iterators, places, strict=True):
         side = side_of.get(iterator)
         value = dim(iterator) if side is None else side.number

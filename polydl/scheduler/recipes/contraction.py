@@ -113,7 +113,7 @@ def _tile_nest(
     heads: list[list[str]] = []  # per statement the outer loops
     unrolled: list[str] = []
     vectors: list[str] = []
-    innermost = steps = ""
+    innermost = ""
     taps: list[str] = []  # loops over reduced axes in conditions on the rows
     for s in (c.init, c.update, c.epilogue):
         if s is None:
@@ -122,7 +122,7 @@ def _tile_nest(
         reduced: list[str] = []
         if s is c.update:
             schedule, reduced = _reduction_loops(schedule, c, loops[len(c.outer) :])
-            innermost, steps = reduced[-1], reduced[0]
+            innermost = reduced[-1]
             taps = [x for a, x in zip(c.reduced, loops[len(c.outer) :], strict=True) if a in c.ragged]
         loop = dict(zip(c.outer, loops, strict=False))
         schedule = schedule.apply(*(Split(loop[a], size) for a, size in sizes.items()))
@@ -161,7 +161,7 @@ def _tile_nest(
             for copy in copies(schedule, name):
                 schedule = attempt(schedule, Separate(copy)) or schedule
     if rows in c.ragged and rows in factors:
-        schedule = _separate_rows(schedule, heads[0][-2], steps, taps)
+        schedule = _separate_rows(schedule, heads[0][-2], taps)
     tensor = schedule.function.tensor(c.update.target)
     if tensor.role is TensorRole.TEMPORARY:
         schedule = schedule.apply(Local(tensor.name, tuple(copies(schedule, heads[0][-1])), Memory.REGISTER))
@@ -188,21 +188,21 @@ def _tile_nest(
     return schedule
 
 
-def _separate_rows(schedule: Schedule, rows: str, steps: str, taps: list[str]) -> Schedule:
+def _separate_rows(schedule: Schedule, rows: str, taps: list[str]) -> Schedule:
     """The steps in which every row of a register tile takes part apart from the others.
 
     before:  band(…, h.o, band(c.o, r, …, h.i))
-    after:   band(…, h.o, sequence(where all of h.i takes part: band(c.o, r, …, h.i), else: band(c.o', r', …, h.i')))
-    The others are cut at each of the `taps` on which it depends who takes part: for one tap that is one tile, and its
-    condition is asked once, outside of the steps.
+    after:   band(…, h.o, band(c.o, sequence(r = 0: where all of h.i takes part: band(…, h.i), else: band(…, h.i'), …)))
+    Loops over the `taps` on which it depends who takes part are cut at each of them: for one tap that is one tile, and
+    its condition is asked once, outside of the steps. Their order stays, in which the constants lie in memory.
     """
-    apart = attempt(schedule, SeparateTiles((rows,), steps))
-    schedule = apart or schedule
     for tap in taps:
-        for copy in copies(schedule, tap)[1 if apart else 0 :]:
+        for copy in copies(schedule, tap):
             first, last = schedule.member_range(copy) or (0, 0)
             for at in range(last, first, -1):
                 schedule = schedule.apply(IndexSetSplit(copy, at))
+        for copy in copies(schedule, tap):
+            schedule = attempt(schedule, SeparateTiles((rows,), copy)) or schedule
     return schedule
 
 
