@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import islpy
 
@@ -27,6 +28,8 @@ def iterator_names(scop: Scop, depth: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{d}" for d in range(depth))
 
 
+# The loops of an automatic schedule are asked for twice: whether they exist, and when it is lowered.
+@lru_cache(maxsize=1)
 @guarded
 def generate(scop: Scop, tree: Tree) -> Node:
     """Loops that run every statement instance once, in the order of the tree (which must be verified).

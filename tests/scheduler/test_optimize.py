@@ -11,7 +11,10 @@ import pytest
 from benchmarks.polybench.kernel import difference
 from benchmarks.polybench.kernels import KERNELS
 from polydl import loops, poly
-from polydl.poly.tree import members
+from polydl.errors import PolyhedralBlowup
+from polydl.poly.ast import Node
+from polydl.poly.model import Scop
+from polydl.poly.tree import Tree, members
 from polydl.scheduler.affine_order import AffineOrder
 from polydl.scheduler.automatic.choose import candidates, optimize
 from polydl.scheduler.automatic.predict import predicted_time
@@ -70,6 +73,25 @@ def test_a_small_budget_leaves_out_orders_of_isl() -> None:
     program = loops(KERNELS["gemm"].function)
     chosen = optimize(program.function, program.target, operations=100)
     assert not any(isinstance(t, AffineOrder) for t in chosen.trace)
+
+
+def test_an_order_without_loops_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What isl schedules it may be unable to scan: the best order that it can scan is taken."""
+    program = loops(KERNELS["gemm"].function)
+    best = optimize(program.function, program.target)
+    generate, given_up = poly.generate, []
+
+    def gives_up(scop: Scop, tree: Tree) -> Node:
+        if not given_up:
+            given_up.append(tree)
+            raise PolyhedralBlowup("too many pieces")
+        return generate(scop, tree)
+
+    monkeypatch.setattr(poly, "generate", gives_up)
+    other = optimize(program.function, program.target)
+    assert given_up
+    assert other.tree != best.tree
+    assert poly.check(other.scop, other.tree, other.dependences) is None
 
 
 def test_the_decorator_optimises_on_request() -> None:
