@@ -33,11 +33,12 @@ from polydl.scheduler.automatic.stencils import stencils
 from polydl.scheduler.automatic.strategy import Part, Strategy, parts
 from polydl.scheduler.automatic.streams import row_streams
 from polydl.scheduler.automatic.wavefronts import wavefronts
-from polydl.scheduler.bindings import Parallel
+from polydl.scheduler.bindings import Sequential
 from polydl.scheduler.recipes import default_schedule, schedule_as_written
 from polydl.scheduler.recipes.common import attempt
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target, parse
+from polydl.vocabulary import Binding
 
 __all__ = ["STRATEGIES", "candidates", "optimize"]
 
@@ -168,10 +169,13 @@ def _best(schedule: Schedule, part: Part, target: Target) -> Schedule:
 
 def _on_one_core(before: Schedule, after: Schedule) -> Schedule | None:
     """`after` without the parallel loops that it has and `before` has not; None if there are none."""
-    steps = after.trace[len(before.trace) :]
-    if not any(isinstance(t, Parallel) for t in steps):
-        return None
-    return attempt(before, *(t for t in steps if not isinstance(t, Parallel)))
+    had = set(_parallel(before))
+    shared = [name for name in _parallel(after) if name not in had]
+    return attempt(after, *map(Sequential, shared)) if shared else None
+
+
+def _parallel(schedule: Schedule) -> Iterator[str]:
+    return (m.name for m in members(schedule.tree) if m.binding is Binding.PARALLEL)
 
 
 def _time(schedule: Schedule, others: Collection[str], target: Target) -> float:
