@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import fields
 from functools import cache
-from types import NoneType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from polydl.errors import InvalidProgram
 
@@ -36,18 +36,24 @@ def _declared(cls: Hashable) -> tuple[tuple[str, Any], ...]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, type) and get_origin(hint) is None:
-        return isinstance(value, hint) and (hint is not int or not isinstance(value, bool))
+    """Whether a value is of a declared type; what is neither a class, a tuple nor a choice is taken for granted."""
+    arguments = get_args(hint)
     if get_origin(hint) is tuple:
-        element = get_args(hint)[0]
-        return isinstance(value, tuple) and all(_fits(v, element) for v in value)
-    return any(_fits(value, h) for h in get_args(hint))
+        each = (
+            (arguments[0],) * len(value) if Ellipsis in arguments and isinstance(value, tuple) else arguments
+        )
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, h) for h in arguments)
+    if not isinstance(hint, type) or get_origin(hint) is not None:
+        return True
+    return isinstance(value, hint) and (hint is not int or not isinstance(value, bool))
 
 
 def _spelled(hint: Any) -> str:
     """The type as people write it."""
     if get_origin(hint) is tuple:
         return f"tuple of {_spelled(get_args(hint)[0])}s"
-    if isinstance(hint, type):
-        return "None" if hint is NoneType else hint.__name__
-    return " or ".join(_spelled(h) for h in get_args(hint))
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_spelled(h) for h in get_args(hint))
+    return "None" if hint is NoneType else getattr(hint, "__name__", str(hint))
