@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from polydl.codegen.passes.promote import promote
 from polydl.codegen.passes.vectorize import Vectorize
-from polydl.ir import parse_kernel, print_kernel
+from polydl.ir import parse_kernel, print_kernel, verify
+from polydl.ir.interpret import interpret
 from polydl.targets import parse
 
 
@@ -108,6 +110,34 @@ def test_what_is_masked_is_loaded_and_stored_once_under_its_conditions() -> None
 def test_conditions_that_change_keep_places_in_memory(old: str, new: str) -> None:
     assert "kept" in print_kernel(promote(parse_kernel(_EDGE)))
     assert "kept" not in print_kernel(promote(parse_kernel(_EDGE.replace(old, new))))
+
+
+@pytest.mark.parametrize(
+    ("other", "kept"),
+    [
+        (
+            "D[k, ramp(0, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M]",
+            False,
+        ),  # lanes left out are stored
+        ("D[k, 0] = reduce_add(C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M])", False),
+        ("D[k, ramp(0, 1, 8)] = broadcast(A[1, k], 8)", True),
+    ],
+)
+def test_lanes_that_are_left_out_read_as_zero(other: str, kept: bool) -> None:
+    kernel = parse_kernel(
+        _EDGE.replace("f64[K, M])", "f64[K, M], inout D: f64[K, 8])", 1) + f"\n      {other}"
+    )
+    verify(kernel)
+    after = promote(kernel)
+    assert ("kept" in print_kernel(after)) == kept
+    found = []
+    for form in (kernel, after):
+        arrays = {"C": np.arange(22.0).reshape(2, 11), "A": np.ones((2, 5)), "B": np.ones((5, 11))}
+        arrays["D"] = np.zeros((5, 8))
+        interpret(form, arrays, {"N": 2, "M": 11, "K": 5})
+        found.append(arrays)
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(found[1][name], array, err_msg=name)
 
 
 _TAIL = """\

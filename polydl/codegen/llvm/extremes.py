@@ -1,4 +1,7 @@
-"""x86's minima and maxima of floating point: `b` where either operand is NaN."""
+"""x86's minima and maxima of floating point: the second operand where either is NaN.
+
+That is two instructions short of the contract's, where LLVM's `minimum` costs six.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from polydl.targets import Target
 
 __all__ = ["x86_extreme"]
 
-_VECTORS: Final = {
+_VECTORS: Final = {  # (bytes of the vector, element) -> end of the intrinsic's name
     (16, "f32"): "sse.{op}.ps", (32, "f32"): "avx.{op}.ps.256", (64, "f32"): "avx512.{op}.ps.512",
     (16, "f64"): "sse2.{op}.pd", (32, "f64"): "avx.{op}.pd.256", (64, "f64"): "avx512.{op}.pd.512",
 }  # fmt: skip

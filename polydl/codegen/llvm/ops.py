@@ -20,8 +20,6 @@ __all__ = ["Ops"]
 _SIMPLE: Final = {"add": "add", "sub": "sub", "mul": "mul", "bitand": "and", "bitor": "or", "bitxor": "xor"}
 _FLOAT: Final = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _FCMP: Final = {"lt": "olt", "le": "ole", "eq": "oeq", "ne": "une", "gt": "ogt", "ge": "oge"}
-# x86's own minimum returns the second operand when either is NaN: two instructions short of the contract's, where
-# LLVM's `minimum` costs six. (bytes of vector, element) -> intrinsic suffix
 
 
 class Ops:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from polydl.codegen.passes.walk import buffer_names, contains, first_lane, memory_types
 from polydl.dtypes import INDEX, DType
-from polydl.ir.expr import Const, Expr, Load, Ramp, transform
+from polydl.ir.expr import Const, Expr, Load, Ramp, ReduceLanes, children, transform
 from polydl.ir.kernel import (
     Alloc,
     Barrier,
@@ -117,7 +117,7 @@ def _loop(s: For, types: dict[str, DType], taken: set[str]) -> Stmt:
             if result is s:
                 result = replace(s, body=_grouped(s.body, straight or [], buffer))
             result = _promoted(result, buffer, places, types[buffer], taken)
-    return result if result is s else _where_it_runs(s, result)
+    return result if result is s else If(s.lower < s.upper, result)
 
 
 def _grouped(s: Stmt, straight: list[tuple[tuple[Expr, ...], Stmt]], buffer: str) -> Stmt:
@@ -145,10 +145,6 @@ def _guarded(conditions: tuple[Expr, ...], s: Stmt) -> Stmt:
     for condition in reversed(conditions):
         s = If(condition, s)
     return s
-
-
-def _where_it_runs(loop: For, promoted: Stmt) -> Stmt:
-    return If(loop.lower < loop.upper, promoted)
 
 
 def _straight(
@@ -184,6 +180,8 @@ def _places(
         for x in accesses:
             if x.index in stored:
                 place = _Place(x.index, conditions, x.mask)
+                if x.mask is not None and isinstance(x, Load) and not _only_updates(statement, x):
+                    return None
                 if found.setdefault(x.index, place) != place:
                     return None
             elif buffer not in owned:
@@ -198,6 +196,24 @@ def _places(
     places = list(found)
     apart = all(_apart(a, b) for k, a in enumerate(places) for b in places[:k])
     return list(found.values()) if apart else None
+
+
+def _only_updates(s: Stmt, old: Load) -> bool:
+    """Whether a masked value goes nowhere but, lane by lane, back to its own place: in memory the lanes left out read
+    as 0, in a register they hold anything."""
+    back = isinstance(s, Store) and s.buffer == old.buffer and s.index == old.index
+    return back and isinstance(s, Store) and old not in _joined(s.value)
+
+
+def _joined(e: Expr) -> list[Load]:
+    """The loads of which other lanes are made, or subscripts."""
+    match e:
+        case ReduceLanes():
+            return loads(e)
+        case Load(index=index):
+            return [x for i in index for x in loads(i)]
+        case _:
+            return [x for child in children(e) for x in _joined(child)]
 
 
 def _lanes(place: Index) -> int:
