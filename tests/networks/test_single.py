@@ -25,6 +25,7 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "depthwise": ((2, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "pads": [1, 1, 1, 1]}),
     "depthwise, surplus channels": ((1, 36, 28, 28), (36, 1, 3, 3), {"group": 36, "pads": [1, 1, 1, 1]}),
     "depthwise strided": ((1, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "strides": [2, 2]}),
+    "groups": ((1, 16, 9, 9), (48, 8, 3, 3), {"group": 2, "pads": [1, 1, 1, 1]}),
     "of sequences": ((1, 24, 100), (48, 24, 1), {}),
     "narrow": ((1, 32, 7, 7), (32, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
     "narrow strided": ((2, 20, 14, 13), (32, 20, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),

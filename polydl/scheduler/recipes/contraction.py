@@ -222,7 +222,8 @@ def _staged_copy(
     """
     tensor = schedule.function.tensor(epilogue.target)
     readers = [s for s in schedule.function.statements() if any(x.buffer == tensor.name for x in reads(s))]
-    if tensor.role is not TensorRole.TEMPORARY or len(readers) != 1:
+    own_place = epilogue.index == tuple(a.var for a in epilogue.axes)  # groups store at g*K + k
+    if tensor.role is not TensorRole.TEMPORARY or len(readers) != 1 or not own_place:
         return None
     (copy,) = readers
     if not isinstance(copy.value, Load) or copy.value.index != tuple(a.var for a in copy.axes):
