@@ -12,16 +12,19 @@ The sign table (`signs.py`) proves most of it; what it cannot prove, isl decides
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import islpy
 
+from polydl.errors import InvalidProgram, PolyhedralBlowup
 from polydl.poly.affine import Affine
 from polydl.poly.explain import Violation, explain_missing_allocation, explain_order, explain_storage
 from polydl.poly.isl import guarded, map_of, remember_map
 from polydl.poly.model import Dependence, Scop
-from polydl.poly.paths import Path, Position, common_coordinates, paths
+from polydl.poly.paths import Path, Position, common_coordinates, new_paths, paths
+from polydl.poly.remembered import Remembered
 from polydl.poly.sets import primed, relation_text, restrict
 from polydl.poly.signs import End, Meeting, pieces, surely_legal, surely_together
 from polydl.poly.tree import Member, Tree, members
@@ -30,25 +33,64 @@ from polydl.vocabulary import Binding
 
 __all__ = ["Violation", "carried_by", "check", "independent", "parallel_members"]
 
+# Trees that were found legal of late: one that is made from them is judged where it differs.
+_LEGAL: Final = Remembered[bool](256)
 
-@guarded
+
 def check(
-    scop: Scop, tree: Tree, dependences: tuple[Dependence, ...], reassociate: bool = True
+    scop: Scop,
+    tree: Tree,
+    dependences: tuple[Dependence, ...],
+    reassociate: bool = True,
+    near: Tree | None = None,
 ) -> Violation | None:
     """The first dependence that the tree breaks, explained; None if the tree is legal.
 
-    `reassociate`: the order within reductions is free. Raises `InvalidProgram` where the tree breaks its structural
-    contract, `PolyhedralBlowup` where isl's budget does not suffice.
+    `reassociate`: the order within reductions is free. `near`: the tree that this one was made from; where it is legal,
+    statements that run in both on the same paths are not judged against each other again. Raises `InvalidProgram`
+    where the tree breaks its structural contract, `PolyhedralBlowup` where isl's budget does not suffice.
     """
-    verify(scop, tree)
+    if near is not None and not _is_legal(scop, near, dependences, reassociate):
+        near = None
+    violation = _judged(scop, tree, dependences, reassociate, near)
+    if violation is None:
+        _LEGAL.put(True, scop, tree, dependences, reassociate)
+    return violation
+
+
+def _is_legal(scop: Scop, tree: Tree, dependences: tuple[Dependence, ...], reassociate: bool) -> bool:
+    if _LEGAL.get(scop, tree, dependences, reassociate):
+        return True
+    try:
+        return check(scop, tree, dependences, reassociate) is None
+    except (InvalidProgram, PolyhedralBlowup):
+        return False
+
+
+@guarded
+def _judged(
+    scop: Scop,
+    tree: Tree,
+    dependences: tuple[Dependence, ...],
+    reassociate: bool,
+    near: Tree | None,
+) -> Violation | None:
+    """`check`, where `near` is legal."""
+    verify(scop, tree, near)
     by_statement = _by_statement(scop, tree)
+    listed = tuple(p for found in by_statement.values() for p in found)
+    before = () if near is None else paths(scop, near)
+    new = {id(p) for p in new_paths(listed, before)}
     meetings: dict[tuple[str, str], list[tuple[Path, Path, Meeting, tuple[Member, ...]]]] = {}
     for dependence in dependences:
         free = dependence.reduction and reassociate
         ends = dependence.source, dependence.sink
         if ends not in meetings:  # many dependences join the same two statements
             meetings[ends] = [
-                (p, q, *_meet(scop, p, q)) for p in by_statement[ends[0]] for q in by_statement[ends[1]]
+                (p, q, *_meet(scop, p, q))
+                for p in by_statement[ends[0]]
+                for q in by_statement[ends[1]]
+                if (id(p) in new or id(q) in new) and not _in_turn(p, q)
             ]
         for p, q, meeting, loops in meetings[ends]:
             if not meeting.source and meeting.end == "before":
@@ -63,7 +105,18 @@ def check(
             if conflict is not None:
                 bad = map_of(conflict.pairs)
                 return explain_order(scop, dependence, meeting, loops, conflict.at, bad)
-    return _storage_violation(scop, dependences, by_statement)
+    known = {node.tensor for p in before for _, node in p.allocations}
+    return _storage_violation(scop, dependences, by_statement, new, known)
+
+
+def _in_turn(p: Path, q: Path) -> bool:
+    """Whether p is in an earlier top-level nest than q."""
+    here, there = p.coordinates[:1], q.coordinates[:1]
+    match here, there:
+        case (Position(i),), (Position(k),):
+            return i < k
+        case _:
+            return False
 
 
 def _by_statement(scop: Scop, tree: Tree) -> dict[str, list[Path]]:
@@ -166,8 +219,13 @@ def _conflict(
 
 
 def _storage_violation(
-    scop: Scop, dependences: tuple[Dependence, ...], by_statement: dict[str, list[Path]]
+    scop: Scop,
+    dependences: tuple[Dependence, ...],
+    by_statement: dict[str, list[Path]],
+    new: Collection[int],
+    known: Collection[str],
 ) -> Violation | None:
+    """Of the tensors `known`, only paths that are `new` (by identity) are looked at."""
     allocated: dict[str, None] = {}
     for listed in by_statement.values():
         for path in listed:
@@ -176,14 +234,17 @@ def _storage_violation(
         for statement in scop.statements:
             if any(a.tensor == tensor for a in statement.accesses):
                 for path in by_statement[statement.name]:
+                    judged = tensor in known and id(path) not in new
                     outside = all(node.tensor != tensor for _, node in path.allocations)
-                    if outside and not restrict(scop, statement, path.conditions).is_empty():
+                    if not judged and outside and not restrict(scop, statement, path.conditions).is_empty():
                         return explain_missing_allocation(statement.name, tensor)
         for dependence in dependences:
             if dependence.tensor != tensor:
                 continue
             for p in by_statement[dependence.source]:
                 for q in by_statement[dependence.sink]:
+                    if tensor in known and id(p) not in new and id(q) not in new:
+                        continue
                     found = _apart(scop, dependence, tensor, p, q)
                     if found is not None:
                         return found

@@ -8,16 +8,16 @@ dimension under which `ast.ForNode.dim` reports it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import assert_never
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
 
 from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine, constant, dim
 from polydl.poly.model import Scop
+from polydl.poly.remembered import Remembered
 from polydl.poly.tree import Allocate, Band, Filter, Leaf, Mark, Member, Selection, Sequence, Tree
 
-__all__ = ["Coordinate", "Path", "Position", "common_coordinates", "initial_tree", "paths"]
+__all__ = ["Coordinate", "Path", "Position", "common_coordinates", "initial_tree", "new_paths", "paths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,28 @@ def paths(scop: Scop, tree: Tree) -> tuple[Path, ...]:
 
     Raises `InvalidProgram` where a member lacks an expression for a statement that reaches it.
     """
-    return _paths(tuple(s.name for s in scop.statements), tree)
+    known = _OF_TREE.get(scop, tree)
+    if known is not None:
+        return known
+    roots = [Path(s.name, (), (), (), (), ()) for s in scop.statements]
+    if not isinstance(tree, Sequence):
+        return _OF_TREE.put(_below(tree, roots), scop, tree)
+    total: tuple[Path, ...] = ()
+    for k, nest in enumerate(tree.children):
+        found = _OF_NEST.get(scop, nest, k)
+        if found is None:
+            here = [replace(r, coordinates=(Position(k),), exprs=(constant(k),)) for r in roots]
+            found = _OF_NEST.put(_below(nest, here), scop, nest, k)
+        total += found
+    return _OF_TREE.put(total, scop, tree)
 
 
-@lru_cache(maxsize=256)
-def _paths(statements: tuple[str, ...], tree: Tree) -> tuple[Path, ...]:
+_OF_TREE: Final = Remembered[tuple[Path, ...]](256)
+_OF_NEST: Final = Remembered[tuple[Path, ...]](1024)  # of a child of the top-level sequence, and its number
+
+
+def _below(tree: Tree, roots: list[Path]) -> tuple[Path, ...]:
     found: list[Path] = []
-    roots = [Path(name, (), (), (), (), ()) for name in statements]
     _descend(tree, roots, found)
     return tuple(found)
 
@@ -143,6 +158,15 @@ def common_coordinates(first: Path, second: Path) -> int:
             break
         shared += 1
     return shared
+
+
+def new_paths(listed: tuple[Path, ...], near: tuple[Path, ...]) -> list[Path]:
+    """The paths of a tree that another one, from which it was made, has not."""
+    known: dict[str, list[Path]] = {}
+    for p in near:
+        known.setdefault(p.statement, []).append(p)
+    same = set(map(id, near))
+    return [p for p in listed if id(p) not in same and p not in known.get(p.statement, ())]
 
 
 def initial_tree(scop: Scop) -> Tree:

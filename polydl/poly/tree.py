@@ -122,18 +122,23 @@ def with_child(tree: Band | Filter | Allocate | Mark, child: Tree) -> Tree:
 
 
 def map_tree(tree: Tree, f: Callable[[Tree], Tree]) -> Tree:
-    """`f(node) -> node` applied bottom-up to every node; of a filter it must make one."""
+    """`f(node) -> node` applied bottom-up to every node; of a filter it must make one.
+
+    Subtrees in which `f` changes nothing are the same objects afterwards: whoever compares the trees sees it at once.
+    """
     match tree:
         case Sequence(children=below):
             changed = [map_tree(c, f) for c in below]
             filters = tuple(c for c in changed if isinstance(c, Filter))
             if len(filters) < len(changed):
                 raise InvalidProgram("a sequence has a child that is not a filter")
-            new: Tree = Sequence(filters)
+            same = all(a is b for a, b in zip(filters, below, strict=True))
+            new: Tree = tree if same else Sequence(filters)
         case Leaf():
             new = tree
         case _:
-            new = with_child(tree, map_tree(tree.child, f))
+            child = map_tree(tree.child, f)
+            new = tree if child is tree.child else with_child(tree, child)
     return f(new)
 
 

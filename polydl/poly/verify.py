@@ -13,7 +13,7 @@ from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine, Atom, FloorDiv, Mod
 from polydl.poly.isl import guarded, map_of
 from polydl.poly.model import Scop, Statement
-from polydl.poly.paths import Path, paths
+from polydl.poly.paths import Path, new_paths, paths
 from polydl.poly.sets import header, restrict
 from polydl.poly.tree import Allocate, Band, Filter, Leaf, Mark, Sequence, Tree, members, walk
 
@@ -21,17 +21,13 @@ __all__ = ["verify"]
 
 
 @guarded
-def verify(scop: Scop, tree: Tree) -> None:
+def verify(scop: Scop, tree: Tree, near: Tree | None = None) -> None:
     """Raise `InvalidProgram` unless the tree keeps the contract of `tree.py` for this program.
 
     Loop names are unique, every loop says when exactly the statements below it run, the filters of a sequence
-    partition the instances that reach it, and no two instances of a statement have the same time.
+    partition the instances that reach it, and no two instances of a statement have the same time. `near` is another
+    tree, which keeps the contract for this program: top-level nests that both share are not looked into again.
     """
-    _verify(scop, tree)
-
-
-@lru_cache(maxsize=512)
-def _verify(scop: Scop, tree: Tree) -> None:
     seen: set[str] = set()
     for member in members(tree):
         if member.name in seen:
@@ -39,8 +35,9 @@ def _verify(scop: Scop, tree: Tree) -> None:
                 f"two loops are called '{member.name}'", why="loop names are unique in a tree"
             )
         seen.add(member.name)
-    _descend(scop, tree, {s.name: () for s in scop.statements}, "the root")
-    for path in paths(scop, tree):
+    kept = near.children if isinstance(near, Sequence) else ()
+    _descend(scop, tree, {s.name: () for s in scop.statements}, "the root", kept)
+    for path in new_paths(paths(scop, tree), () if near is None else paths(scop, near)):
         if not _injective(scop, path):
             loops = ", ".join(f"{e}" for e in path.exprs)
             raise InvalidProgram(
@@ -49,8 +46,14 @@ def _verify(scop: Scop, tree: Tree) -> None:
             )
 
 
-def _descend(scop: Scop, node: Tree, reaching: dict[str, tuple[str, ...]], where: str) -> None:
-    """`reaching`: per statement the filter conditions passed so far."""
+def _descend(
+    scop: Scop,
+    node: Tree,
+    reaching: dict[str, tuple[str, ...]],
+    where: str,
+    kept: tuple[Filter, ...] = (),
+) -> None:
+    """`reaching`: per statement the filter conditions passed so far; `kept`: children that need no look inside."""
     match node:
         case Leaf():
             return
@@ -77,6 +80,8 @@ def _descend(scop: Scop, node: Tree, reaching: dict[str, tuple[str, ...]], where
                 raise InvalidProgram("a sequence has a child that is not a filter", where=f"below {where}")
             _partition(scop, filters, reaching, where)
             for k, child in enumerate(filters):
+                if any(child is other for other in kept):
+                    continue
                 below = _selected(child, reaching)
                 _descend(scop, child.child, below, f"child {k} of the sequence below {where}")
         case Filter(child=child):

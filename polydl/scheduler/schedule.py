@@ -214,7 +214,9 @@ class Schedule(Queries):
                     f"{t} is wrong: {stray.what}", where=stray.where, why=stray.why, next=stray.next
                 ) from None
             dependences = poly.dependences(scop, function.order)
-        violation = poly.check(scop, tree, dependences, self.reassociate)
+        violation = poly.check(
+            scop, tree, dependences, self.reassociate, self.tree if scop is self.scop else None
+        )
         if violation is None:
             return Schedule(
                 function, tree, (*self.trace, t), self.reassociate, scop=scop, dependences=dependences

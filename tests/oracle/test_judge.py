@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,11 +27,12 @@ from polydl.poly import (
     initial_tree,
     iterator_names,
     map_tree,
+    members,
     parse_tree,
     paths,
     verify,
 )
-from polydl.vocabulary import Memory
+from polydl.vocabulary import Binding, Memory
 from tests.oracle.brute import BrokenContract, conflicts, execute, is_legal, number, runs
 from tests.oracle.programs import programs, trees
 
@@ -70,6 +72,40 @@ def test_judge_agrees_with_enumeration(case: tuple[Scop, Tree], reassociate: boo
         pairs = {(a, b, t) for a, b, t, _ in conflicts(scop, dict(violation.parameters))}
         assert ((d.source, violation.source), (d.sink, violation.sink), d.tensor) in pairs
         assert violation.reason
+
+
+@st.composite
+def changed_loops(draw: st.DrawFn) -> tuple[Scop, Tree, Tree]:
+    """A tree, and the same with one loop reversed or bound otherwise, for one of its statements or all."""
+    scop, tree = draw(cases().filter(lambda case: any(members(case[1]))))
+    chosen = draw(st.sampled_from([m.name for m in members(tree)]))
+    binding = draw(st.sampled_from(list(Binding)))
+    reversed_ = draw(st.sampled_from([(), *((s.name,) for s in scop.statements)]))
+
+    def change(node: Tree) -> Tree:
+        if not isinstance(node, Band) or all(m.name != chosen for m in node.members):
+            return node
+        return replace(node, members=tuple(changed(m) if m.name == chosen else m for m in node.members))
+
+    def changed(m: Member) -> Member:
+        return replace(m, binding=binding, exprs=tuple((s, -e if s in reversed_ else e) for s, e in m.exprs))
+
+    return scop, tree, map_tree(tree, change)
+
+
+@many
+@given(changed_loops(), st.booleans())
+def test_judge_of_a_change_agrees_with_enumeration(case: tuple[Scop, Tree, Tree], reassociate: bool) -> None:
+    scop, near, tree = case
+    try:
+        verdicts = [is_legal(scop, tree, p, reassociate) for p in sizes(scop)]
+    except BrokenContract:
+        with pytest.raises(InvalidProgram):
+            check(scop, tree, dependences(scop), reassociate, near)
+        return
+    violation = check(scop, tree, dependences(scop), reassociate, near)
+    assert (violation is None) is all(verdicts), violation
+    assert violation == check(scop, tree, dependences(scop), reassociate)
 
 
 @many

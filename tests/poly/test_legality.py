@@ -206,6 +206,43 @@ def test_separated_tiles() -> None:
     assert violation.parameters == (("N", 9),)
 
 
+def test_what_differs_from_a_legal_tree_is_judged_against_all_of_it() -> None:
+    program = stages()
+    kept = dependences(program)
+    first = initial_tree(program)
+    assert isinstance(first, Sequence)
+    assert check(program, first, kept) is None
+    # Another order of the same nests, and one nest in the other: neither changes anything inside a nest.
+    swapped = Sequence(tuple(reversed(first.children)))
+    assert check(program, swapped, kept, near=first) == check(program, swapped, kept) is not None
+    fused = nest(loop("i", P="i", C="i"))
+    assert check(program, fused, kept, near=first) == check(program, fused, kept)
+    # An illegal tree says nothing of those that are made from it.
+    assert check(program, swapped, kept, near=Sequence(tuple(reversed(first.children)))) is not None
+
+
+def test_a_new_allocation_is_judged_for_statements_that_stay_where_they_are() -> None:
+    program = stages()
+    kept = dependences(program)
+    first = initial_tree(program)
+    assert isinstance(first, Sequence)
+    tensor = next(d.tensor for d in kept if d.source != d.sink)
+    source = next(d.source for d in kept if d.source != d.sink)
+    inside = Sequence(
+        tuple(
+            Filter(f.selections, Allocate(tensor, Memory.LOCAL, f.child))
+            if f.selections[0].statement == source
+            else f
+            for f in first.children
+        )
+    )
+    assert check(program, first, kept) is None
+    violation = check(program, inside, kept, near=first)
+    assert violation == check(program, inside, kept)
+    assert violation is not None
+    assert f"outside the part of the tree where '{tensor}' is allocated" in str(violation)
+
+
 def test_statements_without_a_dependence_are_independent() -> None:
     kept = dependences(stages())
     assert not independent(kept, {"P"}, {"C"})
