@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from typing import Final
 
@@ -24,6 +24,7 @@ from polydl.graph.evaluate import evaluate_node
 from polydl.graph.ir import Array, AttributeValue, Node, Value
 from polydl.graph.limits import Limits
 from polydl.graph.loading import TensorReader, subgraphs
+from polydl.graph.nodes import pooled_shape
 from polydl.graph.protobuf import attribute_value, dtype_of, type_name, type_proto
 from polydl.graph.structure import captured, describe, first_line, live_nodes, schema_of, sorted_nodes
 
@@ -32,6 +33,7 @@ __all__ = ["Inference", "Problem", "fold_node"]
 _NEVER_FOLDED: Final = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
 )  # fmt: skip
+_POOLS: Final = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,9 @@ class Inference:
         types = self._infer(proto, schema, place)
         if types is None:
             return
+        if node.op_type in _POOLS and node.inputs[0] in self.values:
+            x = self.values[node.inputs[0]].shape
+            types = [replace(v, shape=pooled_shape(node, x, v.shape)) for v in types]
         for value in types:
             self.limits.check_tensor(value.shape, value.dtype.bytes, f"{place}, output '{value.name}'")
             self.values[value.name] = value

@@ -116,6 +116,8 @@ class _Lowering:
         op = op_node(self.graph, node)
         static = static_inputs(node.op_type, node.domain, node.opset)
         constants = dict(op.constants)
+        if node.op_type == "Resize" and self._surplus and 3 in constants:
+            constants[3] = self._sizes(node, constants[3])
         tensors: list[Tensor | None] = []
         shapes: dict[int, tuple[int, ...]] = {}
         for k, i in enumerate(node.inputs):
@@ -139,6 +141,12 @@ class _Lowering:
         outputs = tuple((name, dtype, self._padded(shape)) for name, dtype, shape in op.outputs)
         op = replace(op, attributes=attributes, constants=constants, outputs=outputs, input_shapes=shapes)
         return lower(self.builder, op, tensors)
+
+    def _sizes(self, node: Node, sizes: Array) -> Array:
+        """The extents that a Resize is to give, with surplus channels: there are as many as before."""
+        axes = node.integers("axes", tuple(range(self.rank)))
+        stored = [self.stored if a % self.rank == 1 else n for a, n in zip(axes, sizes, strict=True)]
+        return np.array(stored, sizes.dtype)
 
     def _logical_shape(self, node: Node, k: int) -> tuple[int, ...]:
         """What `node` takes input `k` to be: with surplus channels where it works per channel."""

@@ -45,7 +45,9 @@ def find_slices(
                     slices |= {p: Slice(whole, 0) for p in parts}
             case "Split":
                 whole, parts = node.inputs[0], list(node.outputs)
-                own = whole in produced - separate and all(p and p not in external for p in parts)
+                # Of what lies in an input or an output there are no parts: those are addressed as a whole.
+                root = root_of(whole, slices)
+                own = {whole, root} <= produced - separate and all(p and p not in external for p in parts)
                 if own and _can_hold(graph, node, whole, parts, placements):
                     slices |= {p: Slice(whole, 0) for p in parts}
             case _:

@@ -262,15 +262,23 @@ def _apart(scop: Scop, dependence: Dependence, tensor: str, p: Path, q: Path) ->
     parts, iterators = _pieces(scop, dependence)
     if one_node and all(surely_together(part, iterators, meeting) for part in parts):
         return None
+    if _none_meet(scop, dependence, p.conditions, q.conditions):
+        return None
     rest = _pairs(scop, dependence, p.conditions, q.conditions)
     for loop, source, sink in zip(loops, meeting.source, meeting.sink, strict=True):
         difference = primed(sink, iterators) - source
         wrong = rest.intersect(_where(scop, dependence, f"{difference} != 0"))
         if not wrong.is_empty():
             return explain_storage(scop, dependence, loop.name, wrong)
-    if one_node or rest.is_empty():
-        return None
-    return explain_storage(scop, dependence, "", rest)
+    return None if one_node else explain_storage(scop, dependence, "", rest)
+
+
+@lru_cache(
+    maxsize=1 << 15
+)  # the pairs of some hundred parts: most are those of the tree before the last change
+def _none_meet(scop: Scop, dependence: Dependence, p: tuple[str, ...], q: tuple[str, ...]) -> bool:
+    """Whether no dependent pair passes these filter conditions: parts of one statement mostly exclude each other."""
+    return bool(_pairs(scop, dependence, p, q).is_empty())
 
 
 @guarded

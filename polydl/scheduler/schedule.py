@@ -279,12 +279,10 @@ class Schedule(Queries):
     def proof(self) -> str:
         """Why the schedule is legal: every dependence with the loop that carries it, as the judge found."""
         lines: list[str] = []
+        loops = [m.name for m in members(self.tree)]
+        carried = {n: set(poly.carried_by(self.scop, self.tree, self.dependences, n)) for n in loops}
         for d in self.dependences:
-            carriers = [
-                m.name
-                for m in members(self.tree)
-                if d in poly.carried_by(self.scop, self.tree, self.dependences, m.name)
-            ]
+            carriers = [n for n in loops if d in carried[n]]
             order = (
                 f"carried by {', '.join(carriers)}"
                 if carriers

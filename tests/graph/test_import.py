@@ -123,6 +123,14 @@ def test_unused_outputs_are_blank_and_names_unique() -> None:
     assert len({n.name for n in g.nodes}) == 2
 
 
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
+def test_windows_that_begin_behind_the_input_are_left_out(op: str) -> None:
+    """Rounded up, 17 positions in steps of 3 would be 7 windows of one position; the last one begins behind them."""
+    attributes = {"kernel_shape": [1, 2], "strides": [3, 3], "ceil_mode": 1, "pads": [0, 1, 0, 0]}
+    g = graph_of(model([node(op, ["x"], ["y"], **attributes)], {"x": [1, 2, 17, 5]}, opset=18))
+    assert g.values["y"].shape == (1, 2, 6, 2)
+
+
 def test_defaults_are_filled_in() -> None:
     (softmax,) = graph_of(model([node("Softmax", ["x"], ["y"])], {"x": [2, 3]}, opset=11)).nodes
     assert softmax.attributes["axis"] == 1

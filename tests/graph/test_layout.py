@@ -187,3 +187,14 @@ def test_input_of_a_depthwise_convolution_is_blocked_with_its_halo() -> None:
     _, _, layouts = chosen(nodes, {"x": [1, 8, 6, 6]}, {"w": ones(8, 1, 3, 3)})
     assert layouts.of("x") == Placement()
     assert layouts.of("x_copy") == Placement(4, ((1, 1), (1, 1)))
+
+
+@pytest.mark.parametrize("axes", [None, [2, 3], [3, 1, 2]])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_resize_to_sizes_keeps_surplus_channels(mode: str, axes: list[int] | None) -> None:
+    """Five channels in blocks of four: eight are stored, and `sizes` speaks of five."""
+    sizes = np.array([(1, 5, 7, 9)[a] for a in (axes or range(4))])
+    more = {} if axes is None else {"axes": axes}
+    nodes = [node("Conv", ["x", "w"], ["v"]), node("Resize", ["v", "", "", "s"], ["y"], mode=mode, **more)]
+    weights = np.random.default_rng(0).standard_normal((5, 3, 1, 1)).astype(np.float32)
+    agrees(graph_of(model(nodes, {"x": (1, 3, 4, 6)}, constants={"w": weights, "s": sizes}, opset=18)), 4)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydl.graph import Where
-from polydl.graph.memory import Buffer, lower_bound, place_buffers
+from polydl.graph.memory import Buffer, Location, lower_bound, place_buffers
 from tests.graph.build import graph_of, model, node
 from tests.graph.machine import plan_of
+from tests.graph.test_layout import agrees
 
 buffers = st.lists(
     st.tuples(st.integers(0, 5000), st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=40
@@ -68,3 +71,19 @@ def test_last_views_write_into_the_output() -> None:
     plan = plan_of(graph_of(model(nodes, {"x": [4, 2, 2]})), None)
     assert plan.locations["a"].where is Where.OUTPUT
     assert plan.bytes == 0
+
+
+@pytest.mark.parametrize("base", ["x", "v"])
+def test_parts_of_an_input_or_output_are_copied(base: str) -> None:
+    """A view of an input lies in the input, and the base of an output's view in the output: parts of them do not."""
+    nodes = [
+        node("Softmax", ["x"], ["v"]),
+        node("Reshape", [base, "s"], ["w"]),
+        node("Split", ["w" if base == "x" else "v"], ["a", "b"], axis=1 if base == "x" else 0),
+        node("Softmax", ["a"], ["y"]),
+    ]
+    proto = model(nodes, {"x": [6, 32]}, ["y", "b", "w"][: 2 if base == "x" else 3],
+                  {"s": np.array([1, 6, 32])})  # fmt: skip
+    plan = plan_of(graph_of(proto), None)
+    assert plan.locations["a"] == Location(Where.ARENA, 0, plan.locations["a"].offset)
+    agrees(graph_of(proto), None)

@@ -211,6 +211,20 @@ def test_reversing_slices_are_kept() -> None:
     ]
 
 
+@pytest.mark.parametrize("pads", [[0, 1, 0, -1], [0, -2, 0, 2]])
+@pytest.mark.parametrize("opset", [10, 17])
+def test_pads_that_shift_are_kept(pads: list[int], opset: int) -> None:
+    """As much is added at one end as is taken away at the other: the shape alone says nothing."""
+    attributes, inputs = ({"pads": pads}, ["x"]) if opset < 11 else ({}, ["x", "p"])
+    proto = model(
+        [node("Pad", inputs, ["y"], **attributes)],
+        {"x": [2, 3]},
+        constants={"p": np.array(pads)} if opset >= 11 else None,
+        opset=opset,
+    )
+    assert operators(optimize(graph_of(proto))) == ["Pad"]
+
+
 def test_reshape_chains_become_one() -> None:
     nodes = [
         node("Flatten", ["x"], ["a"]),

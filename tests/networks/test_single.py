@@ -90,6 +90,16 @@ def test_sums_are_vectors_of_filters_in_registers(name: str, tmp_path: Path) -> 
         assert re.search(r"alloc \w+: register f32\[.*16\]", loops), loops
 
 
+def test_large_windows_are_not_cut_for_taps_on_padding(tmp_path: Path) -> None:
+    """With edges in all dimensions each of the 7 x 7 taps would be a dozen nests of its own."""
+    attributes = {"dilations": [2, 1], "pads": [6, 3, 6, 3], "strides": [2, 3]}
+    proto = model([node("Conv", ["x", "w"], ["y"], **attributes)], {"x": (1, 17, 16, 10)},
+                  constants={"w": values(24, 17, 7, 7)})  # fmt: skip
+    onnx.save(proto, tmp_path / "model.onnx")
+    loops = stages(tmp_path / "model.onnx", "loops", target="x86-64-avx512").splitlines()
+    assert sum(line.strip().startswith("for s") for line in loops) <= 12
+
+
 def test_taps_on_padding_are_left_out_of_tiles_of_several_rows(tmp_path: Path) -> None:
     """Who takes part is asked outside of the steps."""
     lines = [line.strip() for line in loops_of("narrow", tmp_path).splitlines()]

@@ -15,7 +15,7 @@ __all__ = ["RESHAPES", "merge_movements", "remove_no_ops"]
 RESHAPES: Final = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that keep the row-major order of the elements."""
 
-_KEEPS_IF_SAME_SHAPE: Final = RESHAPES | {"Expand", "Tile", "Slice", "Pad", "CenterCropPad"}
+_KEEPS_IF_SAME_SHAPE: Final = RESHAPES | {"Expand", "Tile", "Slice", "CenterCropPad"}
 _SINGLE_OPERAND: Final = frozenset({"Concat", "Sum", "Max", "Min", "Mean", "Split"})
 _IDEMPOTENT: Final = frozenset({"Relu", "Abs", "Ceil", "Floor", "Round", "Sign"})
 
@@ -23,8 +23,8 @@ _IDEMPOTENT: Final = frozenset({"Relu", "Abs", "Ceil", "Floor", "Round", "Sign"}
 def remove_no_ops(graph: Graph) -> Graph:
     """`x = op(y)` with x equal to y: readers of x read y.
 
-    Identity, Dropout, Cast to the same type, Reshape/Expand/Tile/Slice/Pad to the same shape, Transpose by the
-    identity, Concat/Sum/Max/… of one, x+0, x-0, x*1, x/1, x^1, a 1x1 stride-1 pool, Relu of Relu.
+    Identity, Dropout, Cast to the same type, Reshape/Expand/Tile/Slice to the same shape, Pad by nothing, Transpose
+    by the identity, Concat/Sum/Max/… of one, x+0, x-0, x*1, x/1, x^1, a 1x1 stride-1 pool, Relu of Relu.
     """
     e = Editor(graph)
     for node in e.walk():
@@ -52,6 +52,9 @@ def _kept(e: Editor, node: Node) -> str | None:
             return x if node.op_type != "Dropout" or not _trains(e, node) else None
         case op if op in _KEEPS_IF_SAME_SHAPE:
             return x if op != "Slice" or not _reversed(e, node) else None
+        case "Pad":  # one element more at one end and one less at the other keep the shape too
+            amounts = node.integers("pads") if node.opset < 11 else e.constant(node.input(1))
+            return x if amounts is not None and not np.any(amounts) else None
         case "Transpose":
             rank = len(e.values[x].shape)
             shape = e.values[x].shape

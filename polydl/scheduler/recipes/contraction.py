@@ -45,6 +45,7 @@ from polydl.vocabulary import Memory
 __all__ = ["schedule_contraction"]
 
 _MOST_UNROLLED = 384  # multiply-adds spelled out in one tile
+_MOST_PARTS = 12  # nests of steps that one is cut into, of some KB each: four kinds of edges by three taps
 
 
 def schedule_contraction(schedule: Schedule, c: Contraction, target: Target) -> Schedule:
@@ -195,7 +196,11 @@ def _separate_rows(schedule: Schedule, rows: str, taps: list[str]) -> Schedule:
     after:   band(…, h.o, band(c.o, sequence(r = 0: where all of h.i takes part: band(…, h.i), else: band(…, h.i'), …)))
     Loops over the `taps` on which it depends who takes part are cut at each of them: for one tap that is one tile, and
     its condition is asked once, outside of the steps. Their order stays, in which the constants lie in memory.
+    Large windows stay whole: there would be more code than a cache of instructions holds, and much to be judged.
     """
+    parts = sum(extent(schedule, copy) or 1 for tap in taps for copy in copies(schedule, tap))
+    if parts > _MOST_PARTS:
+        return schedule
     for tap in taps:
         for copy in copies(schedule, tap):
             first, last = schedule.member_range(copy) or (0, 0)
