@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from polydl.dsl.tensor import Tensor, TensorRole
 from polydl.dtypes import DType
 from polydl.errors import InvalidProgram
 from polydl.ir.expr import Binary, Const, Expr, Load, Var, substitute, walk
+from polydl.poly.remembered import Remembered
 from polydl.poly.tree import Tree
 
 __all__ = [
@@ -196,6 +198,9 @@ class Function:
 
     def statements(self) -> tuple[StatementDef, ...]:
         """The polyhedral statements in order; a reduction with an initial value gives `NAME_init` and `NAME`."""
+        known = _STATEMENTS.get(self)
+        if known is not None:
+            return known
         result = []
         for c in self.computations:
             r = c.reduction
@@ -209,11 +214,13 @@ class Function:
                 )
             op = r.op if r else None
             result.append(StatementDef(c.name, c.axes, c.conditions, c.target, c.index, c.value, op, c.also))
-        return tuple(result)
+        return _STATEMENTS.put(tuple(result), self)
+
+
+_STATEMENTS: Final = Remembered[tuple[StatementDef, ...]](64)
 
 
 def _names(e: Expr) -> set[str]:
-
     return {x.name for x in walk(e) if isinstance(x, Var)}
 
 

@@ -13,8 +13,9 @@ in between, or stores to it in another way, has dependences of its own with each
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Final
 
 import islpy
 
@@ -24,6 +25,7 @@ from polydl.poly.explain import smallest_point
 from polydl.poly.isl import guarded, map_of, remember_map, set_of
 from polydl.poly.model import Access, AccessKind, Dependence, DependenceKind, Scop, Statement
 from polydl.poly.paths import Path, Position, common_coordinates, initial_tree, paths
+from polydl.poly.remembered import Remembered
 from polydl.poly.sets import access_relation, box_text, point_coordinates, primed, relation_text, restrict
 from polydl.poly.tree import Tree
 
@@ -44,36 +46,58 @@ def _dependences(scop: Scop, tree: Tree) -> tuple[Dependence, ...]:
     by_statement: dict[str, list[Path]] = {}
     for path in paths(scop, tree):
         by_statement.setdefault(path.statement, []).append(path)
-    found: dict[tuple[str, str, str, bool, str], Dependence] = {}
-    for tensor, _ in scop.tensors:
+    known = _ON_TENSORS.get(tree)
+    known = _ON_TENSORS.put({}, tree) if known is None else known
+    found: list[Dependence] = []
+    for tensor, box in scop.tensors:
         users = [(s, a) for s in scop.statements for a in s.accesses if a.tensor == tensor]
         if all(a.kind is AccessKind.READ for _, a in users):
             continue
-        done: set[object] = set()
-        for source, first in users:
-            for sink, second in users:
-                kind = _kind(first.kind, second.kind)
-                if kind is None:
-                    continue
-                reduction = is_reduction_pair(source, first, sink, second)
-                # Accesses that differ in kind only meet in the same instances: one dependence says it all.
-                pair = (source.name, first.subscripts, sink.name, second.subscripts, reduction)
-                if pair in done:
-                    continue
-                done.add(pair)
-                for p in by_statement.get(source.name, ()):
-                    for q in by_statement.get(sink.name, ()):
-                        relation = ordered_pairs(scop, source, first, p, sink, second, q)
-                        if relation is None:
-                            continue
-                        text = remember_map(relation)
-                        key = (source.name, sink.name, tensor, reduction, text)
-                        if key not in found:
-                            distance = _distance(relation) if source.name == sink.name else None
-                            found[key] = Dependence(
-                                kind, source.name, sink.name, tensor, text, reduction, distance
-                            )
-    return tuple(found.values())
+        # All that the dependences on a tensor follow from, in one order of the program.
+        told = tuple((s.name, s.iterators, s.domain, s.reduction, _updates(s), a) for s, a in users)
+        key = scop.parameters, scop.context, tensor, box, told
+        if key not in known:
+            known[key] = tuple(_on_tensor(scop, tensor, users, by_statement))
+        found += known[key]
+    return tuple(found)
+
+
+# Transformations of storage change the accesses to one tensor; those on all others need not be found again.
+_ON_TENSORS: Final = Remembered[dict[object, tuple[Dependence, ...]]](8)
+
+
+def _on_tensor(
+    scop: Scop,
+    tensor: str,
+    users: list[tuple[Statement, Access]],
+    by_statement: dict[str, list[Path]],
+) -> Iterable[Dependence]:
+    found: dict[tuple[str, str, bool, str], Dependence] = {}
+    done: set[object] = set()
+    for source, first in users:
+        for sink, second in users:
+            kind = _kind(first.kind, second.kind)
+            if kind is None:
+                continue
+            reduction = is_reduction_pair(source, first, sink, second)
+            # Accesses that differ in kind only meet in the same instances: one dependence says it all.
+            pair = (source.name, first.subscripts, sink.name, second.subscripts, reduction)
+            if pair in done:
+                continue
+            done.add(pair)
+            for p in by_statement.get(source.name, ()):
+                for q in by_statement.get(sink.name, ()):
+                    relation = ordered_pairs(scop, source, first, p, sink, second, q)
+                    if relation is None:
+                        continue
+                    text = remember_map(relation)
+                    key = (source.name, sink.name, reduction, text)
+                    if key not in found:
+                        distance = _distance(relation) if source.name == sink.name else None
+                        found[key] = Dependence(
+                            kind, source.name, sink.name, tensor, text, reduction, distance
+                        )
+    return found.values()
 
 
 def _kind(source: AccessKind, sink: AccessKind) -> DependenceKind | None:
@@ -98,8 +122,12 @@ def is_reduction_pair(source: Statement, first: Access, sink: Statement, second:
         return False
     if source.name == sink.name:
         return True
-    single = all(sum(a.kind is AccessKind.UPDATE for a in s.accesses) == 1 for s in (source, sink))
-    return source.reduction == sink.reduction and single
+    return source.reduction == sink.reduction and _updates(source) == _updates(sink) == 1
+
+
+def _updates(s: Statement) -> int:
+    """How many places a statement updates."""
+    return sum(a.kind is AccessKind.UPDATE for a in s.accesses)
 
 
 def ordered_pairs(

@@ -153,8 +153,7 @@ def _meet(scop: Scop, p: Path, q: Path, depth: int | None = None) -> tuple[Meeti
 
 def _pieces(scop: Scop, dependence: Dependence) -> tuple[tuple[object, ...], tuple[str, ...]]:
     source, sink = scop.statement(dependence.source), scop.statement(dependence.sink)
-    same = dependence.source == dependence.sink
-    return pieces(dependence.relation, source.iterators, sink.iterators, same), sink.iterators
+    return pieces(dependence.relation, source.iterators, sink.iterators), sink.iterators
 
 
 def _proven(scop: Scop, dependence: Dependence, meeting: Meeting, free: bool) -> bool:

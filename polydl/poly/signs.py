@@ -69,13 +69,13 @@ class Piece:
 
 
 @lru_cache(maxsize=4096)
-def pieces(relation: str, source: tuple[str, ...], sink: tuple[str, ...], same: bool) -> tuple[Piece, ...]:
-    """The convex parts of a dependence relation; `same`: source and sink are one statement."""
+def pieces(relation: str, source: tuple[str, ...], sink: tuple[str, ...]) -> tuple[Piece, ...]:
+    """The convex parts of a dependence relation between statements with these iterators."""
     listed = map_of(relation).get_basic_map_list()
-    return tuple(_piece(listed.get_at(k), source, sink, same) for k in range(listed.n_basic_map()))
+    return tuple(_piece(listed.get_at(k), source, sink) for k in range(listed.n_basic_map()))
 
 
-def _piece(part: islpy.BasicMap, source: tuple[str, ...], sink: tuple[str, ...], same: bool) -> Piece:
+def _piece(part: islpy.BasicMap, source: tuple[str, ...], sink: tuple[str, ...]) -> Piece:
     names = [f"{i}'" for i in sink] + list(source)
     parameters = [part.get_dim_name(islpy.dim_type.param, k) for k in range(part.dim(islpy.dim_type.param))]
     kinds = islpy.dim_type
@@ -96,11 +96,12 @@ def _piece(part: islpy.BasicMap, source: tuple[str, ...], sink: tuple[str, ...],
             values[names[pivot]] = Affine.of(terms, int(others[-1]))
     offsets: list[tuple[str, Interval]] = []
     free = [k for k, i in enumerate(sink) if f"{i}'" not in values]
-    distances = islpy.Set.from_basic_set(part.deltas()) if same and free else None
+    common = _common(source, sink)
+    distances = _distances(part, common) if any(k < common for k in free) else None
     for k in free:
         offset = f"+{sink[k]}"
         base = dim(offset)
-        if distances is not None:
+        if distances is not None and k < common:
             base = base + values.get(sink[k], dim(sink[k]))
             offsets.append((offset, (_number(distances.dim_min_val(k)), _number(distances.dim_max_val(k)))))
         else:
@@ -110,6 +111,21 @@ def _piece(part: islpy.BasicMap, source: tuple[str, ...], sink: tuple[str, ...],
     late = {f"{sink[k]}'": values[f"{sink[k]}'"] for k in free}
     final = {name: value.substitute(late) for name, value in values.items()}
     return Piece(tuple(final.items()), tuple(offsets))
+
+
+def _common(source: tuple[str, ...], sink: tuple[str, ...]) -> int:
+    """How many iterators, from the first on, both ends have under one name: those of the loops that they are both in,
+    whose distances are known even where the two are different statements."""
+    return next(
+        (k for k, (a, b) in enumerate(zip(source, sink, strict=False)) if a != b), min(len(source), len(sink))
+    )
+
+
+def _distances(part: islpy.BasicMap, common: int) -> islpy.Set:
+    """The differences sink - source of the first iterators."""
+    for kind in (islpy.dim_type.in_, islpy.dim_type.out):
+        part = part.project_out(kind, common, part.dim(kind) - common).set_tuple_name(kind, "_")
+    return islpy.Set.from_basic_set(part.deltas())
 
 
 def _number(value: islpy.Val) -> float:

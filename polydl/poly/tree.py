@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from polydl.errors import InvalidProgram
 from polydl.poly.affine import Affine
@@ -105,15 +104,9 @@ Tree = Band | Sequence | Filter | Allocate | Mark | Leaf
 
 def children(tree: Tree) -> tuple[Tree, ...]:
     """The direct subtrees."""
-    match tree:
-        case Sequence(children=below):
-            return below
-        case Band(child=child) | Filter(child=child) | Allocate(child=child) | Mark(child=child):
-            return (child,)
-        case Leaf():
-            return ()
-        case _:
-            assert_never(tree)
+    if isinstance(tree, Sequence):
+        return tree.children
+    return () if isinstance(tree, Leaf) else (tree.child,)
 
 
 def with_child(tree: Band | Filter | Allocate | Mark, child: Tree) -> Tree:

@@ -54,21 +54,22 @@ def resolve(tree: Tree, name: str) -> str:
 
 def band_of(tree: Tree, name: str) -> tuple[Path, Band, int]:
     """The band that holds the loop `name`, the path to it, and the loop's position in it."""
-    resolve(tree, name)
 
-    def search(node: Tree, path: Path) -> tuple[Path, Band, int] | None:
+    def search(node: Tree) -> tuple[Path, Band, int] | None:
         if isinstance(node, Band):
             for i, m in enumerate(node.members):
                 if m.name == name:
-                    return path, node, i
+                    return (), node, i
         for k, child in enumerate(children(node)):
-            found = search(child, (*path, k))
+            found = search(child)
             if found is not None:
-                return found
+                path, band, position = found
+                return (k, *path), band, position
         return None
 
-    result = search(tree, ())
-    if result is None:  # resolve() has found it
+    result = search(tree)
+    if result is None:
+        resolve(tree, name)  # which says what loops there are
         raise UsageError(f"there is no loop '{name}'")
     return result
 

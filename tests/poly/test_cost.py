@@ -5,8 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from polydl.poly import budget, check, dependences, generate, operations_spent
-from tests.poly.programs import convolution, tiled_convolution
+from polydl.poly import Leaf, Tree, budget, check, dependences, generate, operations_spent
+from tests.poly.programs import (
+    READ,
+    WRITE,
+    access,
+    box,
+    convolution,
+    loop,
+    nest,
+    scop,
+    sequence,
+    statement,
+    tiled_convolution,
+)
 
 
 def cost(label: str, work: Callable[[], object]) -> int:
@@ -27,3 +39,23 @@ def test_a_tiled_convolution_is_cheap() -> None:
     assert cost("judge again", lambda: check(program, tree, kept)) < 10
     assert cost("judge, other tiles", lambda: check(program, tiled_convolution(12, 14, 16), kept)) < 10
     assert cost("loops", lambda: generate(program, tree)) < 80_000
+
+
+def test_what_a_scalar_hands_on_between_statements_is_judged_without_isl() -> None:
+    domain = "0 <= i < 37 and 0 <= j < 41"
+    program = scop(
+        {"t": box(), "A": box(37, 41)},
+        statement(f"S[i, j] : {domain}", access(READ, "A", "i", "j"), access(WRITE, "t")),
+        statement(f"T[i, j] : {domain}", access(READ, "t"), access(WRITE, "A", "i", "j")),
+    )
+
+    def tiles(size: int) -> Tree:
+        number, inside = f"floor((i)/{size})", f"((i) mod {size})"
+        loops = loop("i.o", S=number, T=number), loop("i.i", S=inside, T=inside), loop("j", S="j", T="j")
+        return nest(*loops, child=sequence(S=Leaf(), T=Leaf()))
+
+    order = nest(loop("i", S="i", T="i"), loop("j", S="j", T="j"), child=sequence(S=Leaf(), T=Leaf()))
+    kept = dependences(program, order)
+    assert {(d.source, d.sink) for d in kept} >= {("S", "T"), ("T", "S"), ("S", "S")}
+    assert check(program, tiles(8), kept) is None
+    assert cost("judge, other tiles", lambda: check(program, tiles(16), kept)) < 10

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import ceil, prod
 from typing import Final
 
@@ -21,6 +20,7 @@ from polydl import poly
 from polydl.dsl.function import Function, StatementDef
 from polydl.dsl.tensor import TensorRole
 from polydl.poly.paths import Path, Position
+from polydl.poly.remembered import Remembered
 from polydl.poly.tree import Member
 from polydl.scheduler.automatic.extents import Loop, axis_extents, loops_on, typical_sizes
 from polydl.scheduler.automatic.instructions import cycles_of_instance, handed_on
@@ -187,6 +187,9 @@ def _lag(s: StatementDef, around: Loop, loop: Loop) -> int:
     return max(0, e.evaluate(start | {loop.axis: round(loop.step) * loop.sign}) - e.evaluate(start))
 
 
-@lru_cache(maxsize=8)
+_STATEMENTS: Final = Remembered[Mapping[str, StatementDef]](8)
+
+
 def _statements(function: Function) -> Mapping[str, StatementDef]:
-    return {s.name: s for s in function.statements()}
+    found = _STATEMENTS.get(function)
+    return found or _STATEMENTS.put({s.name: s for s in function.statements()}, function)
