@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from math import prod
+from typing import Final
 
 from polydl.dsl import FunctionBuilder, Reduce, Tensor, reduce_over
 from polydl.dtypes import INDEX
@@ -15,6 +16,10 @@ from polydl.ops.registry import OpNode, operator
 from polydl.ops.windows import Window, kernel_axes, spatial_axes, windows
 
 __all__ = ["average_pool", "global_pool", "lp_pool", "max_pool"]
+
+_ROWS: Final = (
+    4  # steps that a combination of a row costs beside its own: 3 x 3 windows of wide images gain nothing
+)
 
 
 def _exponent(node: OpNode) -> int:
@@ -40,27 +45,42 @@ def _pool(
     value: Callable[[tuple[Expr, ...], tuple[Expr, ...]], Expr],
 ) -> Tensor:
     """The combination of `value(output position, input position)` over each window's taps inside the input."""
+    return _over(b, name, op, x, view, range(len(view)), value)
+
+
+def _over(
+    b: FunctionBuilder,
+    name: str,
+    op: str,
+    x: Tensor,
+    view: Sequence[Window],
+    dims: Collection[int],
+    value: Callable[[tuple[Expr, ...], tuple[Expr, ...]], Expr],
+) -> Tensor:
+    """The combination over the windows of some spatial dimensions; the others stay as they are in `x`."""
     spatial, taps = spatial_axes(len(view)), kernel_axes(len(view))
-    outer = {
-        "n": x.extents[0],
-        "c": x.extents[1],
-        **{o: v.output for o, v in zip(spatial, view, strict=True)},
-    }
-    inner = {r: v.kernel for r, v in zip(taps, view, strict=True)}
+    outer = {"n": x.extents[0], "c": x.extents[1]}
+    outer |= {o: view[d].output if d in dims else x.extents[d + 2] for d, o in enumerate(spatial)}
+    inner = {taps[d]: view[d].kernel for d in dims}
 
     def body(*o: Var) -> Reduce:
         def read(r: Sequence[Expr]) -> tuple[Expr, ...]:
-            return tuple(v.position(p, q) for v, p, q in zip(view, o[2:], r, strict=True))
+            tap = dict(zip(dims, r, strict=True))
+            return tuple(
+                v.position(p, tap[d]) if d in tap else p
+                for d, (v, p) in enumerate(zip(view, o[2:], strict=True))
+            )
 
         def inside(*r: Var) -> Expr:
             bounds: list[Expr] = []
-            for v, p in zip(view, read(r), strict=True):
-                before, after = v.reach
-                bounds += [p >= 0] if before else []
-                bounds += [p < v.extent] if after else []
+            at = read(r)
+            for d in dims:
+                before, after = view[d].reach
+                bounds += [at[d] >= 0] if before else []
+                bounds += [at[d] < view[d].extent] if after else []
             return reduce(and_, bounds)
 
-        clipped = any(any(v.reach) for v in view)
+        clipped = any(any(view[d].reach) for d in dims)
         return reduce_over(
             op, inner, lambda *r: value(tuple(o), (o[0], o[1], *read(r))), where=inside if clipped else None
         )
@@ -68,11 +88,46 @@ def _pool(
     return b.compute(name, outer, body)
 
 
+def _by_dimensions(
+    b: FunctionBuilder,
+    name: str,
+    op: str,
+    x: Tensor,
+    view: Sequence[Window],
+    value: Callable[[Expr], Expr] = lambda e: e,
+) -> Tensor:
+    """The combination of `value(element)` over each window: along one dimension after the other where that is less.
+
+    before:  y[h, w] = max over r, s of x[h+r, w+s]                                            25 steps for 5 x 5
+    after:   rows[h, w] = max over s of x[h, w+s];  y[h, w] = max over r of rows[h+r, w]       5 + 5, and `rows`
+    Rows are combined once for all windows that they are part of: where windows lie far apart, or few, that is no less.
+    """
+    passes = [
+        d for d, v in enumerate(view) if (v.kernel, v.stride, v.before, v.output) != (1, 1, 0, v.extent)
+    ][::-1]
+    steps, sizes = 0, list(x.extents[2:])
+    for d in passes:
+        sizes[d] = view[d].output
+        steps += prod(sizes) * (view[d].kernel + (_ROWS if d != passes[-1] else 0))
+    if len(passes) < 2 or steps >= prod(v.output * v.kernel for v in view):
+        return _pool(b, name, op, x, view, lambda o, i: value(x[i]))
+    for d in passes:
+        rows, first = x, d == passes[0]
+
+        def combined(
+            o: tuple[Expr, ...], i: tuple[Expr, ...], rows: Tensor = rows, first: bool = first
+        ) -> Expr:
+            return value(rows[i]) if first else rows[i]
+
+        x = _over(b, name if d == passes[-1] else f"{name}_along{d}", op, rows, view, (d,), combined)
+    return x
+
+
 @operator("MaxPool")
 def max_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> tuple[Tensor, ...]:
     """The index output is the least flat index (row-major or column-major) of an element equal to the maximum."""
     view = _view(node, x)
-    best = _pool(b, node.output, "max", x, view, lambda o, i: x[i])
+    best = _by_dimensions(b, node.output, "max", x, view)
     if not node.wants(1):
         return (best,)
     steps = strides(x.extents)
@@ -90,7 +145,7 @@ def max_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> tuple[Tensor, ...]:
 @operator("AveragePool")
 def average_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
     view = _view(node, x)
-    total = _pool(b, f"{node.output}_sum", "add", x, view, lambda o, i: x[i])
+    total = _by_dimensions(b, f"{node.output}_sum", "add", x, view)
     padding = node.integer("count_include_pad", 0) != 0
     counts = [_count(v, padding) for v in view]
     known = prod(c for c in counts if isinstance(c, int))
@@ -124,7 +179,7 @@ def _count(v: Window, padding: bool) -> int | Callable[[Expr], Expr]:
 @operator("LpPool")
 def lp_pool(b: FunctionBuilder, node: OpNode, x: Tensor) -> Tensor:
     raised, root = power_norm(_exponent(node))
-    total = _pool(b, f"{node.output}_sum", "add", x, _view(node, x), lambda o, i: raised(x[i]))
+    total = _by_dimensions(b, f"{node.output}_sum", "add", x, _view(node, x), raised)
     return pointwise(b, node.output, total.extents, lambda i: root(total[i]))
 
 

@@ -13,6 +13,7 @@ from polydl.scheduler.recipes.generic import (
     place_locals,
     privatise_rows,
     vectorise,
+    vectors_inside,
 )
 from polydl.scheduler.recipes.movement import transpose_tiles
 from polydl.scheduler.recipes.products import (
@@ -42,6 +43,8 @@ def default_schedule(function: Function, target: Target, *, reassociate: bool = 
             continue
         done |= {s.name for s in (c.init, c.update, c.epilogue) if s is not None}
     schedule = fuse_siblings(schedule, done & set(tiled), target)
+    others = [s.name for s in schedule.function.statements() if s.name not in done]
+    schedule = vectors_inside(schedule, others, target)
     schedule = fuse_neighbours(schedule, keep_apart=done)
     schedule = place_locals(schedule)
     rest = [s.name for s in schedule.function.statements() if s.name not in done]

@@ -72,7 +72,9 @@ def schedule_contraction(schedule: Schedule, c: Contraction, target: Target) -> 
     if c.epilogue is not None:
         schedule = _blocked_accumulator(schedule, c, lanes)
     # windows that overlap from pixel to pixel (depthwise) share their loads once all steps are spelled out
-    unroll_steps = bool(c.pixels) and not shared and steps * tile.columns * tile.rows <= _MOST_UNROLLED
+    unroll_steps = (
+        bool(c.pixels) and not c.ragged and not shared and steps * tile.columns * tile.rows <= _MOST_UNROLLED
+    )
     return _tile_nest(schedule, c, tile, lanes, columns_axis, rows_axis, macro, target, unroll_steps)
 
 

@@ -31,7 +31,7 @@ from polydl.vocabulary import Binding, Memory
 
 __all__ = [
     "collapse_contiguous", "fuse_neighbours", "inline_all", "keep_in_registers", "parallelise", "place_locals",
-    "privatise_rows", "top_nests", "vectorise",
+    "privatise_rows", "top_nests", "vectorise", "vectors_inside",
 ]  # fmt: skip
 
 _CHAINS = 4  # vectors in flight: independent accumulators, or copies of a short loop's body
@@ -145,6 +145,8 @@ def _fuse_levels(schedule: Schedule, first: str, second: Filter) -> Schedule | N
         current = result or schedule
         if current.member_range(a) is None or current.member_range(a) != current.member_range(b):
             break
+        if current.member(a).binding is Binding.VECTOR:
+            break
         fused = attempt(current, Fuse((a, b)))
         if fused is None:
             break
@@ -183,6 +185,37 @@ def _partial_results(schedule: Schedule) -> set[str]:
     """The tensors that privatisation has made: few elements, all of them addressed by lanes."""
     names = [t.computation for t in schedule.trace if isinstance(t, Privatize)]
     return {t.name for t in schedule.function.tensors if any(t.name.startswith(f"{n}_part") for n in names)}
+
+
+def vectors_inside(schedule: Schedule, statements: Collection[str], target: Target) -> Schedule:
+    """Nests over blocks of a layout that hand data to each other: vectors are the lanes of a block, innermost.
+
+    before:  band(n, c, h, w)            y[n, c // 16, h, w, c % 16], c not innermost
+    after:   band(n, c.o, h, w, c.i)     c.i a vector
+    Fused on c, as they otherwise would be, nests have nothing left that is contiguous.
+    """
+    for name in statements:
+        others = [s for s in statements if s != name]
+        if _share_data(schedule, [name], others) or _share_data(schedule, others, [name]):
+            schedule = _lanes_inside(schedule, name, target) or schedule
+    return schedule
+
+
+def _lanes_inside(schedule: Schedule, name: str, target: Target) -> Schedule | None:
+    statement, band = schedule.statement(name), innermost_band(schedule.tree, name)
+    if band is None or any(m.binding is not Binding.SEQUENTIAL for m in band.members):
+        return None
+    tensor = schedule.function.tensor(statement.target)
+    for m in band.members[:-1]:
+        block = min((run(tensor, statement.index, a) or 1 for a in m.expr(name).names()), default=1)
+        count = extent(schedule, m.name) or 0
+        if block < target.lanes(tensor.dtype.bytes) or count % block or _vector_cost(schedule, statement, m):
+            continue
+        order = [f"{x.name}.o" if x == m else x.name for x in band.members]
+        return attempt(
+            schedule, Split(m.name, block), Reorder((*order, f"{m.name}.i")), Vectorize(f"{m.name}.i")
+        )
+    return None
 
 
 def vectorise(schedule: Schedule, statements: Iterable[str], target: Target) -> Schedule:

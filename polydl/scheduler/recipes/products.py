@@ -121,6 +121,9 @@ def find_contraction(function: Function, name: str) -> Contraction | None:
         reuse = [a for a in outer if a != vector and any(not uses_load(x, a) for x in reads(update))]
     if not reuse:
         reuse = [a for a in outer if a != vector and _slides(update, a, r.axes)]
+    if all(a in ragged for a in reuse) and isinstance(computation.value, Load):
+        # Nothing is read twice: what is gained are sums that do not wait for each other, and steps for several.
+        reuse = [a for a in outer if a not in {vector, *ragged} and axis_extent(update, a) > 1][-1:]
     pixels: tuple[str, ...] = ()
     for a in reversed(reuse) if vector not in ragged else ():
         if a not in ragged or (len(pixels) == 1 and _bounded_at_one_end(computation, a, r.axes)):
