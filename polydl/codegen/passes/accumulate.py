@@ -6,20 +6,22 @@ after:   acc[0:16] = -0.0
          S[i] = S[i] + reduce_add(acc[0:16])
 
 The lanes are combined once, after the loop, instead of in every iteration. The order of the reduction was free already.
-Runs after vectorisation and unrolling, innermost loops first, so that an accumulator moves out as far as it can.
+Runs after vectorisation and unrolling, innermost loops first, so that an accumulator moves out as far as it can. What
+is left over of the loop and follows it joins its accumulators (`leftovers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from polydl.codegen.passes.lanes import identity
+from polydl.codegen.passes.leftovers import Sum, Update, join_leftovers, update_of
 from polydl.codegen.passes.walk import contains
 from polydl.dtypes import INDEX
-from polydl.ir.expr import Binary, Broadcast, Const, Expr, Load, Ramp, ReduceLanes
-from polydl.ir.kernel import Alloc, Barrier, Binding, Block, Buffer, For, If, Kernel, Let, Memory, Stmt, Store
+from polydl.ir.expr import Broadcast, Const, Expr
+from polydl.ir.kernel import Alloc, Barrier, Binding, Block, Buffer, For, Kernel, Let, Memory, Stmt, Store
 from polydl.ir.rewrite import (
     block,
     bound_names,
@@ -39,44 +41,33 @@ __all__ = ["accumulate"]
 _MOST: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Update:
-    """`buffer[index] = buffer[index] op reduce(vector)`."""
-
-    store: Store
-    op: str
-    reduce: str
-    vector: Expr
-
-
 def accumulate(kernel: Kernel) -> Kernel:
     """Kernel → kernel where loops keep partial results of lane reductions in vectors."""
     taken = {p.buffer.name for p in kernel.params}
     taken |= {s.buffer.name for s in walk_stmts(kernel.body) if isinstance(s, Alloc)}
 
+    sums: dict[str, Sum] = {}
+
     def visit(s: Stmt) -> Stmt:
-        return _loop(s, taken) if isinstance(s, For) and s.binding != Binding.PARALLEL else s
+        match s:
+            case For(binding=binding) if binding != Binding.PARALLEL:
+                return _loop(s, taken, sums)
+            case Block():
+                return join_leftovers(s, sums)
+            case _:
+                return s
 
     return replace(kernel, body=map_stmts(kernel.body, visit))
 
 
-def _update(s: Store) -> _Update | None:
-    match s.value:
-        case Binary(op=op, a=Load() as old, b=ReduceLanes(op=reduce, operand=vector)):
-            same = old.buffer == s.buffer and old.index == s.index and old.mask is None and s.mask is None
-            if same and (op == reduce or (op == "sub" and reduce == "add")):
-                return _Update(s, op, reduce, vector)
-    return None
-
-
-def _loop(s: For, taken: set[str]) -> Stmt:
-    """`s` with the accumulators of all the places it reduces into."""
-    found = [update for store in _certain(s.body) if (update := _update(store)) is not None]
+def _loop(s: For, taken: set[str], sums: dict[str, Sum]) -> Stmt:
+    """`s` with the accumulators of all the places it reduces into, which are added to `sums`."""
+    found = [update for store in _certain(s.body) if (update := update_of(store)) is not None]
     if not found or contains(s.body, Barrier):
         return s
     inner = bound_names(s.body) | {s.var}
     private = {x.buffer.name for x in walk_stmts(s.body) if isinstance(x, Alloc)}
-    groups: dict[tuple[str, tuple[Expr, ...]], list[_Update]] = {}
+    groups: dict[tuple[str, tuple[Expr, ...]], list[Update]] = {}
     for update in found:
         store = update.store
         invariant = not any(free_variables(i) & inner or loads(i) for i in store.index)
@@ -87,7 +78,7 @@ def _loop(s: For, taken: set[str]) -> Stmt:
         family = {u.reduce for u in updates}
         shapes = {(u.vector.lanes, u.vector.dtype) for u in updates}
         if len(family) == 1 and len(shapes) == 1 and _only_updated(s, buffer, index, updates):
-            result = _hoist(result, s, updates, taken)
+            result = _hoist(result, s, updates, taken, sums)
     return result
 
 
@@ -103,7 +94,7 @@ def _certain(s: Stmt) -> Iterator[Store]:
                 yield from _certain(inner)
 
 
-def _only_updated(s: For, buffer: str, index: tuple[Expr, ...], updates: list[_Update]) -> bool:
+def _only_updated(s: For, buffer: str, index: tuple[Expr, ...], updates: list[Update]) -> bool:
     """Whether no other statement touches the place."""
     mine = [id(u.store) for u in updates]
     for store in stores(s.body, buffer):
@@ -124,35 +115,26 @@ def _distinct(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
     return False
 
 
-def _hoist(current: Stmt, loop: For, updates: list[_Update], taken: set[str]) -> Stmt:
+def _hoist(current: Stmt, loop: For, updates: list[Update], taken: set[str], sums: dict[str, Sum]) -> Stmt:
     """`current` (the loop, perhaps already wrapped) with these updates moved into accumulators."""
     first = updates[0]
     lanes, dtype = first.vector.lanes, first.vector.dtype
     count = min(len(updates), _MOST)
     name = fresh_name(f"{first.store.buffer}.lanes", taken)
     taken.add(name)
-    ramp = Ramp(Const(0, INDEX), 1, lanes)
-    parts = [(Const(k, INDEX), ramp) for k in range(count)]
-    neutral = Broadcast(identity(first.reduce, dtype), lanes)
-    targets = {id(u.store): (u, parts[k % count]) for k, u in enumerate(updates)}
+    sums[name] = made = Sum(name, first, count, loop.lower < loop.upper if _may_be_empty(loop) else None)
+    targets = {id(u.store): (u, k % count) for k, u in enumerate(updates)}
 
     def spell(s: Stmt) -> Stmt:
         if not isinstance(s, Store) or id(s) not in targets:
             return s
-        update, where = targets[id(s)]
-        op = "sub" if update.op == "sub" else update.reduce
-        return Store(name, where, Binary(op, Load(name, where, dtype), update.vector))
+        return made.accumulated(*targets[id(s)])
 
-    place = first.store
-    total: Expr = Load(name, parts[0], dtype)
-    for part in parts[1:]:
-        total = Binary(first.reduce, total, Load(name, part, dtype))
-    old = Load(place.buffer, place.index, dtype)
-    finish: Stmt = Store(
-        place.buffer, place.index, Binary(first.reduce, old, ReduceLanes(first.reduce, total))
-    )
-    if not (isinstance(loop.lower, Const) and isinstance(loop.upper, Const)):
-        finish = If(loop.lower < loop.upper, finish)
-    start = [Store(name, part, neutral) for part in parts]
+    neutral = Broadcast(identity(first.reduce, dtype), lanes)
+    start = [Store(name, made.part(k), neutral) for k in range(count)]
     buffer = Buffer(name, dtype, (Const(count, INDEX), Const(lanes, INDEX)), Memory.REGISTER)
-    return Alloc(buffer, block([*start, map_stmts(current, spell), finish]))
+    return Alloc(buffer, block([*start, map_stmts(current, spell), made.finish()]))
+
+
+def _may_be_empty(loop: For) -> bool:
+    return not (isinstance(loop.lower, Const) and isinstance(loop.upper, Const))

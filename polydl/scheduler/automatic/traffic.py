@@ -34,11 +34,19 @@ _SHARE: Final = 0.75  # of a cache that one working set may count on
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level of memory: what it holds, and the cycles of bringing a line into it: in order, and out of order."""
+    """A level of memory: what it holds, and the cycles of bringing a line into it: in order, and out of order.
+
+    `unhidden`: the share of the first that remains however many rows of a tensor are streamed at a time.
+    """
 
     bytes: float
     streamed: float
     scattered: float
+    unhidden: float
+
+    def cost(self, streams: float) -> float:
+        """Cycles of a line of one of several streams."""
+        return self.streamed * (self.unhidden + (1.0 - self.unhidden) / streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,7 @@ class _Region:
     """A box of elements of a tensor, as what several references touch together.
 
     `contiguous`: whether the reference that touches most of it, `most` elements, goes along its lines.
+    `streams`: how many of its rows are read or written in turns.
     """
 
     low: list[float]
@@ -163,6 +172,7 @@ class _Region:
     contiguous: bool
     most: float
     rows: tuple[int, ...]
+    streams: float
 
     def lines(self, line: int) -> float:
         """Rows shorter than a line share it with their neighbours, also where only a part of each is touched."""
@@ -196,9 +206,11 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
             key = r.tensor, tuple(signs)
             old = found.get(key)
             count = prod(b - a + 1 for a, b in zip(low, high, strict=True))
+            streams = _streams(w, r, last)
             if old is None:
-                found[key] = _Region(low, high, r.element, r.written, ordered, count, r.rows)
+                found[key] = _Region(low, high, r.element, r.written, ordered, count, r.rows, streams)
             else:
+                old.streams = max(old.streams, streams)
                 old.low = [min(a, b) for a, b in zip(old.low, low, strict=True)]
                 old.high = [max(a, b) for a, b in zip(old.high, high, strict=True)]
                 old.written = old.written or r.written
@@ -206,6 +218,16 @@ def _regions(walks: Sequence[Walk], depth: int) -> list[_Region]:
                     old.contiguous = ordered and (old.contiguous or count > old.most)
                     old.most = count
     return list(found.values())
+
+
+def _streams(walk: Walk, r: Reference, last: str) -> float:
+    """How many rows of a tensor are gone along at a time: copies in unrolled loops of one that the innermost running
+    loop, over axis `last`, goes along."""
+    if not r.subscripts or all(axis != last for axis, _ in r.subscripts[-1]):
+        return 1.0
+    leading = {axis for terms in r.subscripts[:-1] for axis, _ in terms}
+    loops = (c for c in walk.coordinates if isinstance(c, Loop) and c.member.binding is Binding.UNROLL)
+    return prod(c.trips for c in loops if c.axis in leading)
 
 
 def _moves(
@@ -238,6 +260,6 @@ def _cycles(walks: Sequence[Walk], depth: int, level: Level, line: int) -> float
     """Stored lines come in and go out again."""
     total = 0.0
     for r in _regions(walks, depth):
-        cost = level.streamed if r.contiguous else level.scattered
+        cost = level.cost(r.streams) if r.contiguous else level.scattered
         total += r.lines(line) * cost * (2.0 if r.written else 1.0)
     return total

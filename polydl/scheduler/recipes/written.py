@@ -21,9 +21,9 @@ from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["lanes_of", "parallel", "row_stride", "schedule_as_written", "suited", "vectorised"]
+__all__ = ["VECTORS", "lanes_of", "parallel", "row_stride", "schedule_as_written", "suited", "vectorised"]
 
-_VECTORS: Final = 2  # in flight: independent chains of operations without many registers
+VECTORS: Final = 2  # in flight: independent chains of operations without many registers
 _STRIDED: Final = 9
 
 
@@ -46,7 +46,7 @@ def vectorised(schedule: Schedule, names: tuple[str, ...], target: Target) -> Sc
     """One band with the loop that suits memory best moved innermost and cut into vectors."""
     last = names[-1]
     for m in suited(schedule, names):
-        width = _VECTORS * lanes_of(schedule, m, target)
+        width = VECTORS * lanes_of(schedule, m, target)
         rest = tuple(n for n in names if n != m.name)
         steps = [Split(m.name, width), Vectorize(f"{m.name}.i")]
         if m.name != last:
