@@ -143,8 +143,10 @@ def _joined(s: Stmt, around: Sequence[Sum]) -> tuple[Stmt, dict[str, Expr | None
                 k = turns.get(made.name, 0)
                 turns[made.name] = k + 1
                 before = conditions.get(made.name, under)
-                both = None if before is None or under is None else before
-                conditions[made.name] = both if both is None or both == under else or_(both, under)
+                if before is None or under is None:
+                    conditions[made.name] = None
+                else:
+                    conditions[made.name] = before if before == under else or_(before, under)
                 return made.accumulated(update, k % made.count)
             case _:
                 return None
