@@ -439,6 +439,13 @@ def knapsack(N: "size", W: "size", v: "f64[N]", D: "f64[N + 1, W]"):
                 D[i + 1, w] = D[i, w]
 
 
+def short_rows(T: "size", N: "size", A: "f32[N + 1, 8]"):
+    for t in range(T):
+        for i in range(N):
+            for k in range(2):
+                A[i, k + 1] = 0.5 * (A[i + 1, k] - A[i, k + 1])
+
+
 PROGRAMS = (
     conv_dil,
     blur2,
@@ -482,4 +489,5 @@ PROGRAMS = (
     sepfilter,
     softmax_rows,
     knapsack,
+    short_rows,
 )

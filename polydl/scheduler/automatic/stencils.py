@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from polydl.poly.tree import members
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.automatic.strategy import Part
 from polydl.scheduler.automatic.time_tiles import Skewed, skewed
@@ -145,7 +146,10 @@ def _vectors(schedule: Schedule, statement: str, rows: str, lanes: int) -> Sched
     vectors = attempt(done, Vectorize(f"{vector}.i"))
     if vectors is None:
         return None
-    return attempt(vectors, Vectorize(f"{vector}.i.tail")) or vectors
+    tail = f"{vector}.i.tail"  # of partial tiles, where some are full
+    if all(m.name != tail for m in members(vectors.tree)):
+        return vectors
+    return attempt(vectors, Vectorize(tail)) or vectors
 
 
 def stencils(schedule: Schedule, part: Part, target: Target) -> Iterator[Schedule]:
