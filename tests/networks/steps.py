@@ -266,7 +266,8 @@ def resized(d: Draft, x: str) -> None:
     if mode == "nearest":
         a["nearest_mode"] = d.r.choice(("round_prefer_floor", "floor", "ceil", "round_prefer_ceil"))
     # onnxruntime rounds the width that coordinates refer to, the standard does not
-    factors = (1, 2, 3) if a["coordinate_transformation_mode"] == "align_corners" else (1, 2, 3, 0.5)
+    rounded = a["coordinate_transformation_mode"] in ("align_corners", "pytorch_half_pixel")
+    factors = (1, 2, 3) if rounded else (1, 2, 3, 0.5)
     if d.r.random() < 0.5:
         d.add("Resize", [x, "", d.number([1, 1, *[d.r.choice(factors) for _ in spatial]], np.float32)], **a)
     else:

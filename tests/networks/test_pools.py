@@ -80,3 +80,12 @@ def test_interpolation_of_blocks_is_in_vectors(mode: str, sizes: tuple[int, ...]
     assert all("vector for" in lines[k - 1] for k in stores)
     inputs = {"x": values(2, 4, 13, 9)}
     assert_equal_outputs(outputs(proto, inputs, threads=2), reference(proto, inputs))
+
+
+@pytest.mark.parametrize("target", ["x86-64", "native"])
+def test_windows_mostly_on_padding(target: str) -> None:
+    """One column under windows of four: which tap is on it depends on where the window begins."""
+    nodes = [node("MaxPool", ["x"], ["y"], kernel_shape=[4, 4], pads=[1, 3, 1, 1])]
+    proto = model(nodes, {"x": (1, 3, 9, 1)}, dtype=onnx.TensorProto.DOUBLE)
+    inputs = {"x": values(1, 3, 9, 1).astype(np.float64)}
+    assert_equal_outputs(outputs(proto, inputs, target=target), reference(proto, inputs))

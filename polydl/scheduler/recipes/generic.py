@@ -23,6 +23,7 @@ from polydl.scheduler.recipes.common import (
     reads,
     run,
     stride,
+    uses,
 )
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local, SetMemory
@@ -78,6 +79,8 @@ def privatise_rows(schedule: Schedule, target: Target, keep: Collection[str] = (
         dtype = schedule.function.tensor(c.target).dtype
         lanes = target.lanes(dtype.bytes)
         for axis in r.axes:
+            if any(uses(e, axis) for e in c.conditions):
+                continue  # lanes that start where a row is clipped are no fixed places in registers
             along = [stride(schedule.function.tensor(x.buffer), x.index, axis) for x in reads(statement)]
             size = next(a for a in c.axes if a.name == axis)
             if (
