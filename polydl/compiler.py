@@ -140,9 +140,8 @@ def compile_model(
     _require_precision(precision)
     report = progress or _silent
     report("reading the model", 0, 1)
-    return compile_graph(
-        load_model(path, shapes=shapes, dims=dims), Path(path).stem, target=machine, progress=report
-    )
+    graph = load_model(path, shapes=shapes, dims=dims)
+    return compile_graph(graph, Path(path).stem, target=machine, progress=report)
 
 
 def compile_graph(

@@ -52,6 +52,11 @@ def load_model(
     no size, and UnsupportedOperator, listing all nodes at once, where `supported` (default: the operator table) says
     no.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(
+            f"a model is given as a {type(path).__name__} instead of the path of a file",
+            next="save it first: onnx.save(model, 'model.onnx')",
+        )
     file = Path(path)
     return import_model(
         read_model(file, limits),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
@@ -97,6 +98,7 @@ class Module:
         self._entry_address = self._code.address(artifact.entry)
         self._entry = _ENTRY(self._entry_address)
         self._free: list[_Frame] = []
+        self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
         self._active = 0
         self._closed = False
         self._condition = threading.Condition(threading.Lock())
@@ -236,14 +238,35 @@ class Module:
         if code:
             raise _failure(self.artifact, code)
 
+    def _prepared(self, frame: _Frame) -> Callable[[], int]:
+        """All steps on one frame, with as little Python around the code as can be: returns the code's result."""
+        last = len(self.artifact.steps)
+        if self.threads == 1:
+            return functools.partial(self._entry, *frame.pointers, 0, 1, None, 0, last)
+        frame.block[6], frame.block[7] = 0, last
+        block, threads = ctypes.addressof(frame.block), self.threads
+        acquire, release = TEAMS.acquire, TEAMS.release
+
+        def run() -> int:
+            team = acquire(threads)
+            try:
+                return team.run(team.address, block)  # type: ignore[no-any-return]
+            finally:
+                release(team)
+
+        return run
+
     # frames and life
 
     def _enter(self) -> None:
         """Count a call that begins."""
         with self._condition:
-            if self._closed:
-                raise RunError("the module is closed", next="load it again")
+            self._check_open()
             self._active += 1
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RunError("the module is closed", next="load it again")
 
     def _leave(self) -> None:
         with self._condition:
@@ -280,6 +303,9 @@ class Module:
             self._closed = True
             while self._active:
                 self._condition.wait()
+        for call in list(self._bound):
+            with call.lock:  # one in flight ends; later ones see that the module is closed
+                pass
         self._free.clear()
         self._constants = np.empty(0, np.uint8)
         self._code.close()
@@ -298,6 +324,8 @@ class Module:
         """In the child no call is in flight and nobody holds the lock."""
         self._condition = threading.Condition(threading.Lock())
         self._active = 0
+        for call in self._bound:
+            call.lock = threading.Lock()
 
     # measurements
 
@@ -364,20 +392,20 @@ class BoundCall:
         self.module = module
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.lock = threading.Lock()
         self._frame = frame
-        self._lock = threading.Lock()
+        self._run = module._prepared(frame)
         self._result: Any = self.outputs[0] if len(outputs) == 1 else self.outputs
         weakref.finalize(self, module._recycle, frame).atexit = False
+        module._bound.add(self)
 
     def __call__(self) -> Any:
         """Run; the array, or the tuple of arrays, given at `bind`."""
-        module = self.module
-        with self._lock:
-            module._enter()
-            try:
-                module._execute(self._frame)
-            finally:
-                module._leave()
+        with self.lock:
+            self.module._check_open()
+            code = self._run()
+        if code:
+            raise _failure(self.module.artifact, code)
         return self._result
 
 

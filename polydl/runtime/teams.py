@@ -13,6 +13,7 @@ interpreter exit. After a fork the child starts with no team and makes its own.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import threading
@@ -115,10 +116,11 @@ class Teams:
     def _reset(self) -> None:
         # Re-entrant: a collection of garbage while it is held may end a module, which unregisters here.
         self._condition = threading.Condition(threading.RLock())
+        # Popped and appended to without the lock, by each call; lists are never taken out or replaced.
         self._idle: dict[int, list[Team]] = {}
+        self._waiting = 0  # calls that found no team
         self._users: Counter[int] = Counter()
         self._workers = 0  # of all teams, idle or leased
-        self._leased = 0  # teams
         self._room = 0  # workers for which there are processors; found at the first lease
 
     def _after_fork(self) -> None:
@@ -135,32 +137,39 @@ class Teams:
             self._users[threads] += 1
 
     def unregister(self, threads: int) -> None:
-        """A module ends; with the last one its idle teams end."""
+        """A module ends, its calls before it; with the last one its idle teams end."""
         with self._condition:
             self._users[threads] -= 1
-            ending = self._idle.pop(threads, []) if self._users[threads] <= 0 else []
-            self._workers -= sum(team.threads - 1 for team in ending)
+            ending = self._evict(threads) if self._users[threads] <= 0 else []
             self._condition.notify_all()
         for team in ending:
             team.close()
 
     def acquire(self, threads: int) -> Team:
         """An idle team of `threads` >= 2, a new one, or, when the processors are taken, the next that becomes free."""
+        if not self._waiting:  # who waits already goes first
+            with contextlib.suppress(KeyError, IndexError):
+                return self._idle[threads].pop()
+        return self._made_or_awaited(threads)
+
+    def _made_or_awaited(self, threads: int) -> Team:
         ending: list[Team] = []
         with self._condition:
-            while True:
-                idle = self._idle.get(threads)
-                if idle:
-                    self._leased += 1
-                    return idle.pop()
-                room = self._room = self._room or max(available_threads() - 1, 1)
-                if self._workers + threads - 1 > room:
-                    ending += self._evict()
-                if self._workers + threads - 1 <= room or self._leased == 0:
-                    self._workers += threads - 1
-                    self._leased += 1
-                    break
-                self._condition.wait()
+            idle = self._idle.setdefault(threads, [])
+            self._waiting += 1  # from here on whoever gives a team back tells
+            try:
+                while True:
+                    with contextlib.suppress(IndexError):
+                        return idle.pop()
+                    room = self._room = self._room or max(available_threads() - 1, 1)
+                    if self._workers + threads - 1 > room:
+                        ending += self._evict()
+                    if self._workers + threads - 1 <= room or self._workers == 0:
+                        self._workers += threads - 1
+                        break
+                    self._condition.wait()
+            finally:
+                self._waiting -= 1
         try:
             for team in ending:
                 team.close()
@@ -168,22 +177,19 @@ class Teams:
         except BaseException:
             with self._condition:
                 self._workers -= threads - 1
-                self._leased -= 1
                 self._condition.notify()
             raise
 
     def release(self, team: Team) -> None:
         """Give a leased team back."""
-        with self._condition:
-            self._leased -= 1
-            wanted = self._users[team.threads] > 0
-            if wanted:
-                self._idle.setdefault(team.threads, []).append(team)
-            else:
-                self._workers -= team.threads - 1
-            self._condition.notify()
-        if not wanted:
-            team.close()
+        threads = team.threads
+        self._idle[threads].append(team)
+        if self._waiting or self._users[threads] <= 0:
+            with self._condition:
+                ending = self._evict(threads) if self._users[threads] <= 0 else []
+                self._condition.notify()
+            for idle in ending:
+                idle.close()
 
     def close(self) -> None:
         """End all idle teams (at interpreter exit)."""
@@ -192,10 +198,13 @@ class Teams:
         for team in ending:
             team.close()
 
-    def _evict(self) -> list[Team]:
-        """Take all idle teams out; the lock is held, the caller closes them."""
-        ending = [team for teams in self._idle.values() for team in teams]
-        self._idle.clear()
+    def _evict(self, threads: int | None = None) -> list[Team]:
+        """Take idle teams out, all or those of some size; the lock is held, the caller closes them."""
+        ending: list[Team] = []
+        for teams in self._idle.values() if threads is None else [self._idle.get(threads, [])]:
+            with contextlib.suppress(IndexError):
+                while True:  # until another thread has taken the last one
+                    ending.append(teams.pop())
         self._workers -= sum(team.threads - 1 for team in ending)
         return ending
 

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from polydl.errors import UsageError
 from polydl.graph import Graph, load_model
 from polydl.graph.evaluate import evaluate_graph
 from tests.graph.build import FLOAT, INT64, graph_of, info, model, node, randoms
@@ -241,3 +242,9 @@ def test_bool_input_kind() -> None:
     m = model([node("Not", ["x"], ["y"])], {"x": [2]}, dtype=TensorProto.BOOL)
     (y,) = run(graph_of(m), x=np.array([True, False]))
     np.testing.assert_array_equal(y, [False, True])
+
+
+def test_a_message_instead_of_a_path_is_an_error() -> None:
+    message = model([node("Relu", ["x"], ["y"])], {"x": (2,)})
+    with pytest.raises(UsageError, match="ModelProto"):
+        load_model(message)  # type: ignore[arg-type]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -222,14 +224,17 @@ end:
         assert module(flag) == ()
 
 
-def test_close_waits_for_calls_and_is_final(module: Module) -> None:
+@pytest.mark.parametrize("bound", [False, True])
+def test_close_waits_for_calls_and_is_final(module: Module, bound: bool) -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def work() -> None:
+        call: Callable[[], object] | None = None
         while not stop.is_set():
             try:
-                if not (module(X) == Y).all():
+                call = call or (module.bind([X]) if bound else functools.partial(module, X))
+                if not np.array_equal(np.asarray(call()), Y):
                     raise AssertionError("wrong result")
             except RunError:
                 return

@@ -186,12 +186,15 @@ def test_a_fork_has_its_own_team() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes forks of threaded processes
         module = Module(tiny.double_plus(), tiny.constant(), threads=2)
         assert module(x)[0] == 5
+        call = module.bind([3 * x])
+        call.lock.acquire()  # as by another thread, which the child has not
         child = os.fork()
         if child == 0:
-            status = 0 if (module(2 * x) == 7).all() else 1
+            status = 0 if (module(2 * x) == 7).all() and (call() == 9).all() else 1
             module.close()
             os._exit(status)
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), module(x)[0])
+        call.lock.release()
+        print(os.waitstatus_to_exitcode(status), module(x)[0], call()[0])
     """)
-    assert out == "0 5.0\n"
+    assert out == "0 5.0 9.0\n"
