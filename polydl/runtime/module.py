@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from polydl.artifact import Artifact, StepInfo, TensorSpec
 from polydl.errors import InvalidPackage, ResourceLimit, RunError, UsageError
 from polydl.runtime.arguments import Arguments, describe
+from polydl.runtime.frames import Frame, failure
 from polydl.runtime.loader import Code, check_machine, load_object
 from polydl.runtime.measure import StepTime, Timing
 from polydl.runtime.memory import MAX_BYTES, address, aligned_bytes, as_bytes, physical_bytes, room_for
 from polydl.runtime.teams import TEAMS, available_threads
-from polydl.runtime.teams_ir import CALL_BYTES
 
 __all__ = ["MAX_THREADS", "BoundCall", "Module"]
 
@@ -33,29 +33,6 @@ _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 _ENTRY: Final = ctypes.CFUNCTYPE(
     ctypes.c_int32, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT, _INT
 )
-
-
-class _Frame:
-    """What one call in flight owns: its workspace and the native argument arrays."""
-
-    __slots__ = ("block", "inputs", "outputs", "pointers", "sizes", "temporaries", "workspace")
-
-    def __init__(self, module: Module) -> None:
-        artifact = module.artifact
-        self.workspace = aligned_bytes(module.workspace_bytes)
-        self.inputs = (_POINTER * max(len(artifact.inputs), 1))()
-        self.temporaries: list[NDArray[np.uint8]] = []
-        self.outputs = (_POINTER * max(len(artifact.outputs) + len(artifact.temporaries), 1))()
-        self.sizes = (_INT * max(len(artifact.sizes), 1))()
-        self.pointers = (
-            ctypes.addressof(self.inputs),
-            ctypes.addressof(self.outputs),
-            module._constants_address,
-            self.workspace.ctypes.data,
-            ctypes.addressof(self.sizes),
-        )
-        # the call block of teams_ir: entry, the five pointers, first, last
-        self.block = (_INT * (CALL_BYTES // 8))(module._entry_address, *self.pointers, 0, 0)
 
 
 class Module:
@@ -97,7 +74,7 @@ class Module:
         self._code: Code = load_object(artifact.code, (artifact.entry,))
         self._entry_address = self._code.address(artifact.entry)
         self._entry = _ENTRY(self._entry_address)
-        self._free: list[_Frame] = []
+        self._free: list[Frame] = []
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
         self._active = 0
         self._closed = False
@@ -206,7 +183,7 @@ class Module:
 
     def _fill(
         self,
-        frame: _Frame,
+        frame: Frame,
         inputs: Sequence[NDArray[Any]],
         outputs: Sequence[NDArray[Any]],
         sizes: Mapping[str, int],
@@ -223,7 +200,7 @@ class Module:
             for index, block in enumerate(frame.temporaries, len(outputs)):
                 frame.outputs[index] = block.ctypes.data
 
-    def _execute(self, frame: _Frame, first: int = 0, last: int | None = None) -> None:
+    def _execute(self, frame: Frame, first: int = 0, last: int | None = None) -> None:
         """Run the steps `first <= s < last`."""
         last = len(self.artifact.steps) if last is None else last
         if self.threads == 1:
@@ -236,9 +213,9 @@ class Module:
             finally:
                 TEAMS.release(team)
         if code:
-            raise _failure(self.artifact, code)
+            raise failure(self.artifact, code)
 
-    def _prepared(self, frame: _Frame) -> Callable[[], int]:
+    def _prepared(self, frame: Frame) -> Callable[[], int]:
         """All steps on one frame, with as little Python around the code as can be: returns the code's result."""
         last = len(self.artifact.steps)
         if self.threads == 1:
@@ -274,23 +251,23 @@ class Module:
             if self._closed:
                 self._condition.notify_all()
 
-    def _take(self) -> _Frame:
+    def _take(self) -> Frame:
         self._enter()
         try:
             return self._free.pop()
         except IndexError:
             pass
         try:
-            return _Frame(self)
+            return Frame(self.artifact, self._entry_address, self._constants_address, self.workspace_bytes)
         except BaseException:
             self._leave()
             raise
 
-    def _give(self, frame: _Frame) -> None:
+    def _give(self, frame: Frame) -> None:
         self._recycle(frame)
         self._leave()
 
-    def _recycle(self, frame: _Frame) -> None:
+    def _recycle(self, frame: Frame) -> None:
         """Keep at most as many workspaces as there can be calls that really run at once: their pages are there."""
         if len(self._free) < _MAX_FREE and not self._closed:
             self._free.append(frame)
@@ -387,7 +364,7 @@ class BoundCall:
     """A call with fixed arrays (`Module.bind`). Calls of one BoundCall take turns."""
 
     def __init__(
-        self, module: Module, frame: _Frame, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]
+        self, module: Module, frame: Frame, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]
     ) -> None:
         self.module = module
         self.inputs = tuple(inputs)
@@ -405,7 +382,7 @@ class BoundCall:
             self.module._check_open()
             code = self._run()
         if code:
-            raise _failure(self.module.artifact, code)
+            raise failure(self.module.artifact, code)
         return self._result
 
 
@@ -445,15 +422,6 @@ def _constants(data: Any, artifact: Artifact) -> NDArray[np.uint8]:
         aligned[:] = flat
         return aligned
     return flat
-
-
-def _failure(artifact: Artifact, code: int) -> RunError:
-    """The error of a positive return code."""
-    if 1 <= code <= len(artifact.checks):
-        return RunError(artifact.checks[code - 1], why="a check of the compiled code failed at run time")
-    return RunError(
-        f"the compiled code returned {code}, which is no check of its own", next="build the package again"
-    )
 
 
 _MAX_FREE: Final = max(available_threads(), 2)
