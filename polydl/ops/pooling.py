@@ -17,9 +17,8 @@ from polydl.ops.windows import Window, kernel_axes, spatial_axes, windows
 
 __all__ = ["average_pool", "global_pool", "lp_pool", "max_pool"]
 
-_ROWS: Final = (
-    4  # steps that a combination of a row costs beside its own: 3 x 3 windows of wide images gain nothing
-)
+# Steps that a combination of a row costs beside its own: 3 x 3 windows of wide images gain nothing.
+_ROWS: Final = 4
 
 
 def _exponent(node: OpNode) -> int:

@@ -272,9 +272,8 @@ def _apart(scop: Scop, dependence: Dependence, tensor: str, p: Path, q: Path) ->
     return None if one_node else explain_storage(scop, dependence, "", rest)
 
 
-@lru_cache(
-    maxsize=1 << 15
-)  # the pairs of some hundred parts: most are those of the tree before the last change
+# The pairs of some hundred parts: most are those of the tree before the last change.
+@lru_cache(maxsize=1 << 15)
 def _none_meet(scop: Scop, dependence: Dependence, p: tuple[str, ...], q: tuple[str, ...]) -> bool:
     """Whether no dependent pair passes these filter conditions: parts of one statement mostly exclude each other."""
     return bool(_pairs(scop, dependence, p, q).is_empty())

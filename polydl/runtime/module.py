@@ -207,11 +207,7 @@ class Module:
             code = self._entry(*frame.pointers, 0, 1, None, first, last)
         else:
             frame.block[6], frame.block[7] = first, last
-            team = TEAMS.acquire(self.threads)
-            try:
-                code = team.run(team.address, ctypes.addressof(frame.block))
-            finally:
-                TEAMS.release(team)
+            code = self._on_team(ctypes.addressof(frame.block))
         if code:
             raise failure(self.artifact, code)
 
@@ -221,17 +217,15 @@ class Module:
         if self.threads == 1:
             return functools.partial(self._entry, *frame.pointers, 0, 1, None, 0, last)
         frame.block[6], frame.block[7] = 0, last
-        block, threads = ctypes.addressof(frame.block), self.threads
-        acquire, release = TEAMS.acquire, TEAMS.release
+        return functools.partial(self._on_team, ctypes.addressof(frame.block))
 
-        def run() -> int:
-            team = acquire(threads)
-            try:
-                return team.run(team.address, block)  # type: ignore[no-any-return]
-            finally:
-                release(team)
-
-        return run
+    def _on_team(self, block: int) -> int:
+        """Run the call block at an address with all threads; the greatest of their results."""
+        team = TEAMS.acquire(self.threads)
+        try:
+            return team.run(team.address, block)
+        finally:
+            TEAMS.release(team)
 
     # frames and life
 
@@ -280,7 +274,8 @@ class Module:
             self._closed = True
             while self._active:
                 self._condition.wait()
-        for call in list(self._bound):
+            bound = list(self._bound)
+        for call in bound:
             with call.lock:  # one in flight ends; later ones see that the module is closed
                 pass
         self._free.clear()
@@ -374,7 +369,8 @@ class BoundCall:
         self._run = module._prepared(frame)
         self._result: Any = self.outputs[0] if len(outputs) == 1 else self.outputs
         weakref.finalize(self, module._recycle, frame).atexit = False
-        module._bound.add(self)
+        with module._condition:  # `close` goes through them
+            module._bound.add(self)
 
     def __call__(self) -> Any:
         """Run; the array, or the tuple of arrays, given at `bind`."""

@@ -18,6 +18,7 @@ import ctypes
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ class Team:
         self._block = aligned_bytes(TEAM_BYTES)  # zeroed
         self.address = int(self._block.ctypes.data)
         ctypes.c_int64.from_address(self.address + THREADS_OFFSET).value = threads
-        self.run = native.run  # int32 run(team address, call block address)
+        self.run: Callable[[int, int], int] = native.run  # of the addresses of team and call block
         self._stop = native.stop
         self._workers: list[threading.Thread] = []
         try:

@@ -115,10 +115,8 @@ def test_conditions_that_change_keep_places_in_memory(old: str, new: str) -> Non
 @pytest.mark.parametrize(
     ("other", "kept"),
     [
-        (
-            "D[k, ramp(0, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M]",
-            False,
-        ),  # lanes left out are stored
+        # lanes left out are stored
+        ("D[k, ramp(0, 1, 8)] = C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M]", False),
         ("D[k, 0] = reduce_add(C[0, ramp(8, 1, 8) where ramp(8, 1, 8) < M])", False),
         ("D[k, ramp(0, 1, 8)] = broadcast(A[1, k], 8)", True),
     ],

@@ -137,4 +137,8 @@ def _hoist(current: Stmt, loop: For, updates: list[Update], taken: set[str], sum
 
 
 def _may_be_empty(loop: For) -> bool:
-    return not (isinstance(loop.lower, Const) and isinstance(loop.upper, Const))
+    match loop:
+        case For(lower=Const(value=low), upper=Const(value=high)):
+            return low >= high
+        case _:
+            return True
