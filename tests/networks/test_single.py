@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "strided windows": ((1, 16, 15, 15), (512, 16, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     "few filters": ((1, 40, 14, 14), (64, 40, 1, 1), {"strides": [2, 2]}),
     "large": ((1, 32, 56, 56), (64, 32, 1, 1), {}),
+    "pages apart": ((1, 128, 28, 28), (64, 128, 1, 1), {}),
+    "pages apart, batch of 2, odd": ((2, 130, 33, 31), (72, 130, 1, 1), {}),
+    "pages apart, strided": ((1, 130, 57, 60), (96, 130, 1, 1), {"strides": [2, 2]}),
+    "pages apart, groups": ((1, 256, 28, 30), (128, 128, 1, 1), {"group": 2}),
+    "pages apart, volumes": ((1, 130, 6, 20, 20), (64, 130, 1, 1, 1), {}),
+    "pages apart, small results": ((1, 128, 28, 28), (96, 128, 1, 1), {"strides": [4, 4]}),
     "surplus channels": ((1, 20, 30, 30), (21, 20, 1, 1), {}),
     "depthwise": ((2, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "pads": [1, 1, 1, 1]}),
     "depthwise, surplus channels": ((1, 36, 28, 28), (36, 1, 3, 3), {"group": 36, "pads": [1, 1, 1, 1]}),
@@ -69,7 +76,18 @@ def test_what_a_stride_skips_is_left_out_where_many_filters_read_the_rest(tmp_pa
     assert "alloc x0_packed: local f32[1, 4, 1, 1, 40, 2, 7]" in loops_of("strided", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["few filters", "strided windows", "large"])
+def test_bands_of_rows_are_packed_where_each_channel_lies_on_pages_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bands of 7 rows of two register tiles each, 128 channels; the results of a band leave it filter by filter."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # whatever runs the test
+    text = loops_of("pages apart", tmp_path, alone=True)
+    assert "parallel for h.o in 0..4:" in text
+    assert "alloc x0_packed: local f32[1, 1, 7, 2, 1, 128, 1, 14]" in text
+    assert "workspace" not in text
+
+
+@pytest.mark.parametrize("name", ["few filters", "strided windows", "large", "pages apart, small results"])
 def test_nothing_is_packed_where_that_does_not_pay(name: str, tmp_path: Path) -> None:
     assert "_packed" not in loops_of(name, tmp_path)
 

@@ -31,8 +31,10 @@ from polydl.scheduler.recipes.operands import (
     macro_tiles,
     pack_constants,
     pack_operands,
+    pack_rows,
     pack_strided,
     read_ahead,
+    row_band,
     storage_block,
 )
 from polydl.scheduler.recipes.products import Contraction, axis_extent, uses_load
@@ -104,7 +106,10 @@ def _tile_nest(
     unroll_steps: bool = False,
 ) -> Schedule:
     factors = {c.vector: tile.vectors * lanes}
+    band = row_band(schedule, c, tile, lanes, target) if macro is None and rows is not None else None
     sizes = {c.vector: macro.vector, c.pixels[0]: macro.pixels} if macro is not None else {}
+    if band is not None and rows is not None:
+        sizes = {rows: band}
     if columns is not None and (tile.columns > 1 or macro is not None):
         factors[columns] = tile.columns
     if rows is not None and tile.rows > 1:
@@ -150,7 +155,13 @@ def _tile_nest(
             schedule = schedule.apply(Fuse(tuple(h[level] for h in heads)))
     before = {s.name for s in schedule.function.statements()}
     position = order.index(c.vector)
-    if macro is None and c.pixels and position:
+    levels = [(loop, a, sizes.get(a)) for loop, a in zip(heads[0], sizes, strict=False)]
+    levels += [(loop, a, factors.get(a)) for loop, a in zip(heads[0][len(sizes) :], order, strict=True)]
+    if band is not None:
+        if c.epilogue is not None:
+            schedule = _staged_copy(schedule, c.epilogue, c.outer, levels, target) or schedule
+        schedule = pack_rows(schedule, c, heads[0][position], tile, band)
+    elif macro is None and c.pixels and position:
         schedule = pack_strided(schedule, c, heads[0][position - 1], tile, lanes)
     if macro is not None:
         # A panel used up at once is packed when its turn comes; not where the last one is narrower than the others:
@@ -177,17 +188,17 @@ def _tile_nest(
         schedule = transpose_tiles(schedule, name, target)
     schedule = vectorise(schedule, packed, target)
     shared = heads[0][:1] if macro is not None else heads[0][:-1] or heads[0]
-    if macro is None:
+    if band is not None:
+        shared = heads[0][: position + 1]
+    elif macro is None:
         for name in packed:
             shared += [x for x in loops_of(schedule, name)[position:] if extent(schedule, x) != 1][:1]
     for name in shared:
         for copy in copies(schedule, name):
             schedule = attempt(schedule, Parallel(copy)) or schedule
     schedule = read_ahead(schedule, c, tile, innermost, target) if innermost else schedule
-    if macro is None and c.epilogue is not None:
-        whole = list(zip(heads[0], order, strict=True))
-        staged = _staged_copy(schedule, c.epilogue, c.outer, whole, factors, target)
-        schedule = staged or schedule
+    if macro is None and band is None and c.epilogue is not None:
+        schedule = _staged_copy(schedule, c.epilogue, c.outer, levels, target) or schedule
     return schedule
 
 
@@ -217,15 +228,15 @@ def _staged_copy(
     schedule: Schedule,
     epilogue: StatementDef,
     axes: tuple[str, ...],
-    heads: list[tuple[str, str]],
-    factors: dict[str, int],
+    levels: list[tuple[str, str, int | None]],
     target: Target,
 ) -> Schedule | None:
     """The copy of a result into another layout made tile by tile, while the tile is in the first-level cache.
 
     before:  band(n, k.o, h, …) computes T;  band(i0, i1, i2, i3) copies T
     after:   band(n, k.o, h, allocate T, sequence(… computes T, band(i1.i, i3) copies T))
-    `heads` are the outer loops, each with its axis, in order. None where nothing copies the result, or not so.
+    `levels` are the outer loops in order, each with its axis and how much of that one iteration takes. None where
+    nothing copies the result, or not so.
     """
     tensor = schedule.function.tensor(epilogue.target)
     readers = [s for s in schedule.function.statements() if any(x.buffer == tensor.name for x in reads(s))]
@@ -239,14 +250,15 @@ def _staged_copy(
     loops = dict(zip(axes, inner, strict=True))
     size = prod(tensor.extents) * tensor.dtype.bytes
     fused = ""
-    for name, axis in heads:
+    for name, axis, factor in levels:
         loop = loops[axis]
-        first, split = (f"{loop}.o", [Split(loop, factors[axis])]) if axis in factors else (loop, [])
+        first, split = (f"{loop}.o", [Split(loop, factor)]) if factor is not None else (loop, [])
         rest = [f"{x}.i" if x == loop else x for x in inner if x != loop or split]
         changed = attempt(schedule, *split, Reorder((first, *rest)), Fuse((name, first)))
         if changed is None:
             break
         schedule, fused, inner = changed, name, rest
+        loops[axis] = f"{loop}.i" if split else loop
         size //= extent(schedule, name) or 1
         if size <= target.l1d_bytes // 2:
             break
