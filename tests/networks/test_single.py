@@ -28,6 +28,8 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "pages apart, groups": ((1, 256, 28, 30), (128, 128, 1, 1), {"group": 2}),
     "pages apart, volumes": ((1, 130, 6, 20, 20), (64, 130, 1, 1, 1), {}),
     "pages apart, small results": ((1, 128, 28, 28), (96, 128, 1, 1), {"strides": [4, 4]}),
+    "near": ((1, 32, 28, 28), (64, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "far": ((1, 32, 14, 14), (256, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
     "surplus channels": ((1, 20, 30, 30), (21, 20, 1, 1), {}),
     "depthwise": ((2, 48, 14, 14), (48, 1, 3, 3), {"group": 48, "pads": [1, 1, 1, 1]}),
     "depthwise, surplus channels": ((1, 36, 28, 28), (36, 1, 3, 3), {"group": 36, "pads": [1, 1, 1, 1]}),
@@ -42,6 +44,12 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "two tiles of rows": ((1, 16, 4, 4), (32, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
     "padding alone under some rows": ((1, 16, 3, 3), (16, 16, 2, 2), {"pads": [3, 1, 3, 1]}),
 }
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules for a named target, whatever runs the tests."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
 def values(*shape: int) -> np.ndarray[Any, Any]:
@@ -62,7 +70,7 @@ def loops_of(name: str, folder: Path, alone: bool = False) -> str:
     return stages(folder / "model.onnx", "loops", target="x86-64-avx512")
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("name", CASES)
 def test_results(name: str, threads: int) -> None:
     inputs = {"x": values(*CASES[name][0])}
@@ -76,15 +84,28 @@ def test_what_a_stride_skips_is_left_out_where_many_filters_read_the_rest(tmp_pa
     assert "alloc x0_packed: local f32[1, 4, 1, 1, 40, 2, 7]" in loops_of("strided", tmp_path)
 
 
-def test_bands_of_rows_are_packed_where_each_channel_lies_on_pages_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bands_of_rows_are_packed_where_each_channel_lies_on_pages_of_its_own(tmp_path: Path) -> None:
     """Bands of 7 rows of two register tiles each, 128 channels; the results of a band leave it filter by filter."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # whatever runs the test
     text = loops_of("pages apart", tmp_path, alone=True)
     assert "parallel for h.o in 0..4:" in text
     assert "alloc x0_packed: local f32[1, 1, 7, 2, 1, 128, 1, 14]" in text
     assert "workspace" not in text
+
+
+@pytest.mark.parametrize(
+    ("cores", "loops"), [(2, "0..2: 0..2: 0..14:"), (8, "0..4: 0..2: 0..7:"), (5, "0..2: 0..28:")]
+)
+def test_a_core_computes_all_filters_of_its_rows(
+    cores: int, loops: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """28 rows of two register tiles of filters; four groups of two cores have 7 rows each, five cores the same rows."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    found = re.findall(r"parallel for (?:h|h\.o|k\.o|h\.i) in (\S+)", loops_of("near", tmp_path))
+    assert " ".join(found) == loops
+
+
+def test_many_filters_are_shared_among_cores(tmp_path: Path) -> None:
+    assert "parallel for k.o in 0..8:" in loops_of("far", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["few filters", "strided windows", "large", "pages apart, small results"])

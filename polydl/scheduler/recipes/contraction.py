@@ -21,9 +21,11 @@ from polydl.ir.expr import Load
 from polydl.scheduler.affine_order import SeparateTiles
 from polydl.scheduler.bindings import Parallel, Unroll, Vectorize
 from polydl.scheduler.loops import Fuse, Reorder, Split
+from polydl.scheduler.packing import Pack
 from polydl.scheduler.partition import IndexSetSplit, Separate
 from polydl.scheduler.recipes.common import attempt, copies, extent, loops_of, reads
 from polydl.scheduler.recipes.generic import vectorise
+from polydl.scheduler.recipes.locality import rows_of_a_core
 from polydl.scheduler.recipes.movement import transpose_tiles
 from polydl.scheduler.recipes.operands import (
     MacroTiles,
@@ -32,10 +34,10 @@ from polydl.scheduler.recipes.operands import (
     pack_constants,
     pack_operands,
     pack_rows,
-    pack_strided,
     read_ahead,
     row_band,
     storage_block,
+    strided_tiles,
 )
 from polydl.scheduler.recipes.products import Contraction, axis_extent, uses_load
 from polydl.scheduler.recipes.tiles import RegisterTile, choose_tile
@@ -106,10 +108,14 @@ def _tile_nest(
     unroll_steps: bool = False,
 ) -> Schedule:
     factors = {c.vector: tile.vectors * lanes}
-    band = row_band(schedule, c, tile, lanes, target) if macro is None and rows is not None else None
+    band = row_band(schedule, c, tile, lanes, target) if macro is None else None
+    strided = strided_tiles(schedule, c, tile, lanes) if macro is None and band is None else {}
+    own = band
+    if macro is None and band is None and not strided:
+        own = rows_of_a_core(schedule, c, tile, target)
     sizes = {c.vector: macro.vector, c.pixels[0]: macro.pixels} if macro is not None else {}
-    if band is not None and rows is not None:
-        sizes = {rows: band}
+    if own is not None and rows is not None:
+        sizes = {rows: own}
     if columns is not None and (tile.columns > 1 or macro is not None):
         factors[columns] = tile.columns
     if rows is not None and tile.rows > 1:
@@ -161,8 +167,8 @@ def _tile_nest(
         if c.epilogue is not None:
             schedule = _staged_copy(schedule, c.epilogue, c.outer, levels, target) or schedule
         schedule = pack_rows(schedule, c, heads[0][position], tile, band)
-    elif macro is None and c.pixels and position:
-        schedule = pack_strided(schedule, c, heads[0][position - 1], tile, lanes)
+    for name, layout in strided.items() if position else ():
+        schedule = attempt(schedule, Pack(name, heads[0][position - 1], c.update.name, layout)) or schedule
     if macro is not None:
         # A panel used up at once is packed when its turn comes; not where the last one is narrower than the others:
         # a loop with a copy in it cannot be separated from its partial iterations.

@@ -22,8 +22,8 @@ from polydl.scheduler.storage import SetLayout
 from polydl.targets import Target
 
 __all__ = [
-    "MacroTiles", "lines_together", "macro_tiles", "pack_constants", "pack_operands", "pack_rows", "pack_strided",
-    "read_ahead", "row_band", "storage_block",
+    "MacroTiles", "lines_together", "macro_tiles", "pack_constants", "pack_operands", "pack_rows", "read_ahead",
+    "row_band", "storage_block", "strided_tiles",
 ]  # fmt: skip
 
 _REUSES = 4  # of a packed element, below which packing does not pay
@@ -180,15 +180,16 @@ def pack_operands(
     return schedule
 
 
-def pack_strided(schedule: Schedule, c: Contraction, loop: str, tile: RegisterTile, lanes: int) -> Schedule:
-    """Pixel operands of which only every s-th neighbour is read packed inside `loop`, register tile by register tile.
+def strided_tiles(schedule: Schedule, c: Contraction, tile: RegisterTile, lanes: int) -> dict[str, Layout]:
+    """Pixel operands of which only every s-th neighbour is read, with the layout to pack each in: tile by tile.
 
     Each tile reads the lines of what it skips as well, for each tile of vectors again. Neighbours that lie in lines of
     their own (a blocked layout) skip whole lines.
     """
-    if -(-axis_extent(c.update, c.vector) // (lanes * tile.vectors)) < _STRIDED_REUSES:
-        return schedule
+    if -(-axis_extent(c.update, c.vector) // (lanes * tile.vectors)) < _STRIDED_REUSES or not c.pixels:
+        return {}
     sizes = dict(zip(c.pixels, (tile.columns, tile.rows), strict=False))
+    found: dict[str, Layout] = {}
     for load in _pixel_operands(schedule, c):
         tensor = schedule.function.tensor(load.buffer)
         step = stride(tensor, load.index, c.pixels[0])
@@ -196,8 +197,8 @@ def pack_strided(schedule: Schedule, c: Contraction, loop: str, tile: RegisterTi
             continue
         layout = _tiles(c, load, sizes, {})
         if layout is not None:
-            schedule = attempt(schedule, Pack(tensor.name, loop, c.update.name, layout)) or schedule
-    return schedule
+            found[tensor.name] = layout
+    return found
 
 
 def row_band(
