@@ -104,6 +104,14 @@ def test_a_core_computes_all_filters_of_its_rows(
     assert " ".join(found) == loops
 
 
+def test_images_are_made_by_the_cores_that_read_them(tmp_path: Path) -> None:
+    """The padded copy in blocks: its rows are shared out as those of the convolution are, not its blocks."""
+    copy = loops_of("near", tmp_path).split("barrier")[0]
+    assert re.findall(r"parallel for (\S+) in (\S+):", copy)[:3] == [
+        ("i2.o", "0..2"), ("i1.o", "0..2"), ("i2.i", "0..14")
+    ]  # fmt: skip
+
+
 def test_many_filters_are_shared_among_cores(tmp_path: Path) -> None:
     assert "parallel for k.o in 0..8:" in loops_of("far", tmp_path)
 

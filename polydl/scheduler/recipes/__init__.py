@@ -51,7 +51,7 @@ def default_schedule(function: Function, target: Target, *, reassociate: bool = 
     for name in rest:
         schedule = transpose_tiles(schedule, name, target)
     schedule = keep_in_registers(vectorise(schedule, rest, target))
-    return parallelise(schedule)
+    return parallelise(schedule, target)
 
 
 def _contractions(schedule: Schedule) -> list[Contraction]:

@@ -25,6 +25,7 @@ from polydl.scheduler.recipes.common import (
     stride,
     uses,
 )
+from polydl.scheduler.recipes.locality import rows_first
 from polydl.scheduler.schedule import Schedule
 from polydl.scheduler.storage import Local, SetMemory
 from polydl.targets import Target
@@ -344,11 +345,12 @@ def _mergeable(schedule: Schedule, statement: StatementDef, outer: Member, inner
     return all(a is not None and b is not None and a == b * count for a, b in steps)
 
 
-def parallelise(schedule: Schedule) -> Schedule:
+def parallelise(schedule: Schedule, target: Target) -> Schedule:
     """The outermost loops of every nest parallel, until there are enough iterations to share out."""
     for top in _outermost(schedule.tree):
+        schedule, loops = rows_first(schedule, [m.name for m in top], target)
         chunks = 1
-        for m in top:
+        for m in map(schedule.member, loops):
             changed = attempt(schedule, Parallel(m.name)) if m.binding is Binding.SEQUENTIAL else None
             if changed is None:
                 break
