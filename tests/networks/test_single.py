@@ -112,6 +112,11 @@ def test_images_are_made_by_the_cores_that_read_them(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_channels_by_themselves_are_shared_where_they_leave_in_planes(tmp_path: Path) -> None:
+    """Cores that share rows would meet in a line of every plane, and need nothing from other channels."""
+    assert not re.search(r"parallel for (h|i2)\.o", loops_of("depthwise strided", tmp_path))
+
+
 def test_many_filters_are_shared_among_cores(tmp_path: Path) -> None:
     assert "parallel for k.o in 0..8:" in loops_of("far", tmp_path)
 

@@ -14,8 +14,8 @@ from math import prod
 from polydl.dsl.tensor import TensorRole
 from polydl.ir.expr import Binary
 from polydl.scheduler.loops import Reorder, Split
-from polydl.scheduler.recipes.common import attempt, extent, reads, uses
-from polydl.scheduler.recipes.products import Contraction, axis_extent
+from polydl.scheduler.recipes.common import attempt, extent, leaves_blocks, loops_of, reads, uses
+from polydl.scheduler.recipes.products import Contraction, axis_extent, uses_load
 from polydl.scheduler.recipes.tiles import RegisterTile
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
@@ -37,6 +37,8 @@ def rows_of_a_core(schedule: Schedule, c: Contraction, tile: RegisterTile, targe
     pictures = prod(axis_extent(c.update, a) for a in c.outer[: c.outer.index(c.vector)])
     if target.cores < 2 or len(c.pixels) < 2 or pictures % target.cores == 0:
         return None
+    if all(uses_load(x, c.vector) for x in reads(c.update)) and _leaves_in_planes(schedule, c):
+        return None  # each channel by itself: no core needs another's, and they would meet in lines of every plane
     constants = images = 0
     for load in reads(c.update):
         tensor = schedule.function.tensor(load.buffer)
@@ -53,12 +55,19 @@ def rows_of_a_core(schedule: Schedule, c: Contraction, tile: RegisterTile, targe
     return None
 
 
+def _leaves_in_planes(schedule: Schedule, c: Contraction) -> bool:
+    """Whether the result is copied out of its blocks of channels right away."""
+    function, made = schedule.function, (c.epilogue or c.update).target
+    return any(leaves_blocks(function, made, s.target, s.value) for s in function.statements())
+
+
 def rows_first(schedule: Schedule, loops: list[str], target: Target) -> tuple[Schedule, list[str]]:
     """A nest that makes an image in blocks of channels with its rows shared out before the blocks.
 
     before:  band(…, c.o, h, …)
     after:   band(h.o, …, c.o, h.i, …)      h.o: one for each core
-    The schedule and the names of the outermost loops then; as given where there is no such image, or more than one.
+    The schedule and the names of the outermost loops then; as given where there is no such image, or more than one, or
+    where those who read it here are not shared out by rows.
     """
     if target.cores < 2 or any(schedule.member(x).binding is Binding.PARALLEL for x in loops):
         return schedule, loops
@@ -83,5 +92,23 @@ def _row_loop(schedule: Schedule, name: str, loops: list[str]) -> str:
             for outer, inner in pairwise(loops):
                 here, there = (schedule.member(x).expr(name).names() for x in (outer, inner))
                 if any(uses(block, str(a)) for a in here) and any(uses(rows, str(a)) for a in there):
-                    return inner
+                    along = next(
+                        k for k, e in enumerate(statement.index) if any(uses(e, str(a)) for a in there)
+                    )
+                    return inner if _read_by_rows(schedule, statement.target, along) else ""
     return ""
+
+
+def _read_by_rows(schedule: Schedule, made: str, along: int) -> bool:
+    """Whether a tensor is read here, always with an outermost loop that moves its subscript `along`."""
+    found = [
+        (s.name, x.index[along])
+        for s in schedule.function.statements()
+        for x in reads(s)
+        if x.buffer == made and s.target != made
+    ]
+    for name, subscript in found:
+        loop = next((x for x in loops_of(schedule, name) if extent(schedule, x) != 1), "")
+        if not loop or not any(uses(subscript, str(a)) for a in schedule.member(loop).expr(name).names()):
+            return False
+    return bool(found)
