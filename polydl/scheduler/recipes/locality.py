@@ -15,17 +15,20 @@ from polydl.dsl.tensor import TensorRole
 from polydl.ir.expr import Binary
 from polydl.scheduler.loops import Reorder, Split
 from polydl.scheduler.recipes.common import attempt, extent, leaves_blocks, loops_of, reads, uses
-from polydl.scheduler.recipes.products import Contraction, axis_extent, uses_load
+from polydl.scheduler.recipes.products import LINE, Contraction, axis_extent, uses_load
 from polydl.scheduler.recipes.tiles import RegisterTile
 from polydl.scheduler.schedule import Schedule
 from polydl.targets import Target
 from polydl.vocabulary import Binding
 
-__all__ = ["rows_first", "rows_of_a_core"]
+__all__ = ["plane_suffices", "rows_first", "rows_of_a_core"]
 
 # Elements of constants for one of an image, above which cores share the filters: each would read all of them. A strided
 # 3x3 convolution of 256 channels of 28x28 pixels has three, and takes 0.85 of the time with rows shared.
 _MOST_CONSTANTS = 5
+# Of each channel for each core. 1x1 convolutions with results of 14x14 pixels take a third longer on two cores where
+# these share rows.
+_LEAST_LINES = 16
 
 
 def rows_of_a_core(schedule: Schedule, c: Contraction, tile: RegisterTile, target: Target) -> int | None:
@@ -37,22 +40,35 @@ def rows_of_a_core(schedule: Schedule, c: Contraction, tile: RegisterTile, targe
     pictures = prod(axis_extent(c.update, a) for a in c.outer[: c.outer.index(c.vector)])
     if target.cores < 2 or len(c.pixels) < 2 or pictures % target.cores == 0:
         return None
-    if all(uses_load(x, c.vector) for x in reads(c.update)) and _leaves_in_planes(schedule, c):
-        return None  # each channel by itself: no core needs another's, and they would meet in lines of every plane
     constants = images = 0
+    in_blocks = False
     for load in reads(c.update):
         tensor = schedule.function.tensor(load.buffer)
         if tensor.role is TensorRole.CONSTANT:
             constants += prod(tensor.extents)
         else:
             images += prod(tensor.extents)
+            in_blocks = in_blocks or tensor.layout is not None
     if constants > _MOST_CONSTANTS * images:
         return None
+    if _leaves_in_planes(schedule, c):  # in each of which cores that share rows meet in a line
+        apart = all(
+            uses_load(x, c.vector) for x in reads(c.update)
+        )  # each channel by itself: nobody needs another's
+        if apart or not (in_blocks or plane_suffices(schedule, c, target)):
+            return None
     rows = axis_extent(c.update, c.pixels[1])
     for groups in range(target.cores, 1, -1):
         if target.cores % groups == 0 and rows % (groups * tile.rows) == 0:
             return rows // groups
     return None
+
+
+def plane_suffices(schedule: Schedule, c: Contraction, target: Target) -> bool:
+    """Whether each core's rows of a channel are many lines beside the one that it shares with another core."""
+    plane = axis_extent(c.update, c.pixels[0]) * axis_extent(c.update, c.pixels[1])
+    size = plane * schedule.function.tensor(c.update.target).dtype.bytes
+    return target.cores == 1 or size >= _LEAST_LINES * LINE * target.cores
 
 
 def _leaves_in_planes(schedule: Schedule, c: Contraction) -> bool:

@@ -15,6 +15,7 @@ from polydl.ir.expr import Binary, Const, Expr, Load, Var, as_expr
 from polydl.scheduler.packing import Pack
 from polydl.scheduler.prefetch import ReadAhead
 from polydl.scheduler.recipes.common import attempt, copies, reads, stride, uses
+from polydl.scheduler.recipes.locality import plane_suffices
 from polydl.scheduler.recipes.products import LINE, Contraction, axis_extent, uses_load
 from polydl.scheduler.recipes.tiles import RegisterTile
 from polydl.scheduler.schedule import Schedule
@@ -32,7 +33,6 @@ _REUSES = 4  # of a packed element, below which packing does not pay
 # 8 %, with 64 it gains 1 to 4 % on one core and 12 % on two.
 _STRIDED_REUSES = 32
 _PAGE = 4096  # bytes
-_LEAST_LINES = 16  # of each channel for each core, where cores share the rows of an image
 _BALANCE = 0.8  # of the work of cores that share bands of rows, at least
 _PAGES = 96  # whose addresses the first level of the processor's table holds (both Zen 5 and Golden Cove)
 # Measured on Zen 5, one thread: resnet50 takes 2.7 % less time with 4096 bytes, 1 % more than that with 2048, the same
@@ -208,15 +208,12 @@ def row_band(
 
     A tile of pixels reads a few neighbours in each channel. Where these are on more pages than the processor keeps the
     addresses of, each is looked up again for every tile, and nothing is fetched ahead, for that stays within a page.
-    The bands are about as many for each core, and stay in its second-level cache while all vectors read them. Cores
-    meet in one line of every channel of a plain result: there must be many others for each (measured on 14x14, two
-    cores: a third of 50 us lost to that).
+    The bands are about as many for each core, and stay in its second-level cache while all vectors read them.
     """
     if len(c.pixels) < 2 or -(-axis_extent(c.update, c.vector) // (lanes * tile.vectors)) < 2:
         return None
     pixels, rows = c.pixels[0], axis_extent(c.update, c.pixels[1])
-    plane = rows * axis_extent(c.update, pixels) * schedule.function.tensor(c.update.target).dtype.bytes
-    if target.cores > 1 and plane < _LEAST_LINES * LINE * target.cores:
+    if not plane_suffices(schedule, c, target):
         return None
     for load in _pixel_operands(schedule, c):
         tensor = schedule.function.tensor(load.buffer)
