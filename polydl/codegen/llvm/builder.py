@@ -231,7 +231,8 @@ class Conditional:
 
 
 def _is_step_of_tile(body: list[str]) -> bool:
-    """Whether the body of a loop, a straight line, is a step of a reduction into a register tile."""
+    """Whether the body of a loop, a straight line, looks like a step of a register tile on packed operands: some
+    multiply-adds of what comes from few places."""
     products = sum("@llvm.fma." in line for line in body)
     streams = sum("getelementptr" in line and ", i64 %" in line for line in body)
     return products in _SHORT_STEP and streams <= _MOST_STREAMS

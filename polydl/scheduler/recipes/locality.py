@@ -51,10 +51,9 @@ def rows_of_a_core(schedule: Schedule, c: Contraction, tile: RegisterTile, targe
             in_blocks = in_blocks or tensor.layout is not None
     if constants > _MOST_CONSTANTS * images:
         return None
-    if _leaves_in_planes(schedule, c):  # in each of which cores that share rows meet in a line
-        apart = all(
-            uses_load(x, c.vector) for x in reads(c.update)
-        )  # each channel by itself: nobody needs another's
+    if _leaves_in_planes(schedule, c):
+        # Cores that share rows meet in a line of each plane. What they gain is another's channels, where any are read.
+        apart = all(uses_load(x, c.vector) for x in reads(c.update))
         if apart or not (in_blocks or plane_suffices(schedule, c, target)):
             return None
     rows = axis_extent(c.update, c.pixels[1])
